@@ -1,0 +1,1 @@
+"""Engine manifests joined with rate cards: what may be called and at what price."""

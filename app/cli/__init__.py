@@ -1,0 +1,1 @@
+"""The pixelmeter command line."""

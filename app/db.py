@@ -1,0 +1,51 @@
+"""The relational ground: declarative base, engine and transactions for processes without Flask.
+
+PostgreSQL through psycopg 3 is the only dialect. Nothing connects at import.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, MetaData, create_engine
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+CONSTRAINT_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Parent of every table the app owns; money has its own metadata in ``billing.tables``."""
+
+    metadata = MetaData(naming_convention=CONSTRAINT_NAMES)
+    type_annotation_map = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[str]: JSONB,
+    }
+
+
+def sqlalchemy_url(database_url: str) -> str:
+    """Name the psycopg 3 driver in a plain ``postgresql://`` address."""
+    url = make_url(database_url)
+    if url.drivername in {"postgres", "postgresql"}:
+        url = url.set(drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
+
+
+def open_engine(database_url: str, *, pool_size: int = 5) -> Engine:
+    """Create a pooled engine; a connection that died while idle is replaced before use."""
+    return create_engine(
+        sqlalchemy_url(database_url), pool_size=pool_size, max_overflow=2, pool_pre_ping=True
+    )
+
+
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose unit of work is ``with factory.begin() as session``."""
+    return sessionmaker(engine, expire_on_commit=False)

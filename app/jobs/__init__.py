@@ -1,0 +1,1 @@
+"""Jobs: specification, states, the one writer and the read side."""

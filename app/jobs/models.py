@@ -1,0 +1,131 @@
+"""Tables of jobs, attempts, idempotency keys, worker heartbeats and tenants' dispatch clocks."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+class Job(Base):
+    """What was asked, and how it stands. Written only by ``app.jobs.service``."""
+
+    __tablename__ = "job"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    project_id: Mapped[str | None]
+    api_key_id: Mapped[str]
+    engine: Mapped[str]
+    model: Mapped[str]  # always name@version, resolved at submit
+    params: Mapped[dict[str, Any]]
+    inputs: Mapped[dict[str, Any]]  # {"target": file id, "source": [file ids]}
+    priority: Mapped[str]
+    status: Mapped[str] = mapped_column(default="queued")
+    end_user: Mapped[str | None]
+    # "metadata" is taken by SQLAlchemy on declarative classes; the column has the public name.
+    tags: Mapped[dict[str, Any]] = mapped_column("metadata")
+    webhook: Mapped[dict[str, Any] | None]  # {"url", "events", "secret" encrypted base64}
+    consent: Mapped[bool] = mapped_column(default=False)
+    request_id: Mapped[str | None]
+
+    quote: Mapped[dict[str, Any]]  # {"tokens", "max_tokens", "rate_card", ...}
+    hold_id: Mapped[str]
+    estimated_ms: Mapped[int] = mapped_column(default=1000)  # fair dispatch counts in this
+
+    created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    start_deadline_at: Mapped[datetime | None]
+    max_runtime_s: Mapped[int | None]
+    dispatched_at: Mapped[datetime | None]  # last put on the broker; null: not yet
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]  # when the outputs go
+    settled_at: Mapped[datetime | None]
+
+    attempt: Mapped[int] = mapped_column(default=0)  # the fence: a write with another number fails
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+
+    progress_done: Mapped[int] = mapped_column(default=0)
+    progress_total: Mapped[int] = mapped_column(default=0)
+    progress_unit: Mapped[str] = mapped_column(default="")
+    progress_fps: Mapped[float | None] = mapped_column(Float)
+
+    output: Mapped[dict[str, Any] | None]  # {"files": [file ids], "data": {...}}
+    error: Mapped[dict[str, Any] | None]  # {"code", "detail", "retryable"}
+    usage: Mapped[dict[str, Any] | None]  # null until settled
+    event_sequence: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        CheckConstraint(
+            "status IN ('queued','starting','processing','finalizing',"
+            "'succeeded','failed','canceled','expired')",
+            name="status",
+        ),
+        CheckConstraint(
+            "priority IN ('interactive','normal','bulk','nightly')", name="priority"
+        ),
+        CheckConstraint(
+            "(status IN ('starting','processing','finalizing')) = (lease_expires_at IS NOT NULL)",
+            name="lease_iff_running",
+        ),
+        Index("ix_job_tenant_id_id", "tenant_id", "id"),
+        Index("ix_job_queued", "priority", "id", postgresql_where=text("status = 'queued'")),
+        Index(
+            "ix_job_leased",
+            "lease_expires_at",
+            postgresql_where=text("status IN ('starting','processing','finalizing')"),
+        ),
+    )
+
+
+class Attempt(Base):
+    """One execution of a job under a lease; ``number`` is the fence."""
+
+    __tablename__ = "attempt"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]  # succeeded | failed | canceled | lost
+    error: Mapped[dict[str, Any] | None]
+    usage_report: Mapped[dict[str, Any] | None]
+
+
+class IdempotencyKey(Base):
+    """The caller's promise that two requests are one; kept for as long as its resource."""
+
+    __tablename__ = "idempotency_key"
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]  # SHA-256 of method, path and body
+    resource_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class WorkerHeartbeat(Base):
+    """A GPU worker that is alive; the dispatcher counts capacity from these rows."""
+
+    __tablename__ = "worker_heartbeat"
+
+    worker: Mapped[str] = mapped_column(primary_key=True)
+    capacity: Mapped[int]
+    engines: Mapped[list[str]]
+    device: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    seen_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+
+
+class DispatchClock(Base):
+    """A tenant's virtual time in fair dispatch: estimated GPU seconds served over its weight."""
+
+    __tablename__ = "dispatch_clock"
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    virtual_time: Mapped[float] = mapped_column(Float, default=0.0)

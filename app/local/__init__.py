@@ -1,0 +1,1 @@
+"""One machine, no installed services: embedded PostgreSQL and Redis under a supervisor."""

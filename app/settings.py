@@ -1,0 +1,87 @@
+"""Configuration: the environment is read once, here, into one frozen value.
+
+Only composition roots call ``load_settings`` (``app.api.create_app``, ``app.cli``,
+``workers.celery_app``, ``alembic/env.py``); everything below receives plain values.
+Every setting is told in README.md; a test compares the two.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class MissingSettingError(Exception):
+    """Raised when a process needs a setting that the environment does not give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says; names in README.md."""
+
+    home: Path  # state of this machine: databases, logs, files, models
+    database_url: str | None  # None: the embedded PostgreSQL of `pixelmeter up`
+    redis_url: str | None  # None: the embedded Redis of `pixelmeter up`
+    storage_url: str  # file:///absolute/folder
+    model_mirror: str | None  # folder or URL that holds the weights
+    outbound_allow: frozenset[str]  # private hosts that webhooks and URL inputs may reach
+    base_url: str  # how clients reach the API; prefixes links
+    secret_key: str | None  # signs links, encrypts webhook secrets; None: PIXELMETER_HOME/secret.key
+    max_upload_bytes: int
+    max_image_pixels: int
+    max_video_duration_s: int
+    test_media: Path | None
+
+    def require_database_url(self) -> str:
+        """The database address, or a sentence that says how to get one."""
+        return _require(self.database_url, "DATABASE_URL", "postgresql://user:pass@host/name")
+
+    def require_redis_url(self) -> str:
+        """The broker address, or a sentence that says how to get one."""
+        return _require(self.redis_url, "REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment (or the given mapping) into a frozen ``Settings``."""
+    env = os.environ if environ is None else environ
+    home = Path(env.get("PIXELMETER_HOME", ".pixelmeter")).resolve()
+    test_media = env.get("PIXELMETER_TEST_MEDIA")
+    return Settings(
+        home=home,
+        database_url=env.get("DATABASE_URL") or None,
+        redis_url=env.get("REDIS_URL") or None,
+        storage_url=env.get("STORAGE_URL") or f"file://{home / 'files'}",
+        model_mirror=env.get("PIXELMETER_MODEL_MIRROR") or None,
+        outbound_allow=_hosts(env.get("PIXELMETER_OUTBOUND_ALLOW", "")),
+        base_url=env.get("PIXELMETER_URL", "http://127.0.0.1:8000").rstrip("/"),
+        secret_key=env.get("PIXELMETER_SECRET_KEY") or None,
+        max_upload_bytes=_integer(env, "PIXELMETER_MAX_UPLOAD_BYTES", 512 * 1024 * 1024),
+        max_image_pixels=_integer(env, "PIXELMETER_MAX_IMAGE_PIXELS", 25_000_000),
+        max_video_duration_s=_integer(env, "PIXELMETER_MAX_VIDEO_DURATION_S", 1800),
+        test_media=Path(test_media).resolve() if test_media else None,
+    )
+
+
+def _hosts(text: str) -> frozenset[str]:
+    return frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+def _integer(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        message = f"{name} must be a whole number, got {text!r}; for example {name}={default}"
+        raise MissingSettingError(message) from None
+
+
+def _require(value: str | None, name: str, example: str) -> str:
+    if value is None:
+        message = (
+            f"{name} is not set. Set it (for example {name}={example}) "
+            "or start everything on this machine with `pixelmeter up`."
+        )
+        raise MissingSettingError(message)
+    return value

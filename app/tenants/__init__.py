@@ -1,0 +1,1 @@
+"""Tenants, projects and API keys: who may call and who pays."""

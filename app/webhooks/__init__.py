@@ -1,0 +1,1 @@
+"""Webhook events as snapshots, their signatures and their delivery records."""

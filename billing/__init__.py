@@ -1,0 +1,1 @@
+"""What money is: ledger, wallets, grants, holds, rate cards, quotes, settlement."""

@@ -1,0 +1,1 @@
+"""What touches pixels: engines, their models, runners and media code."""

@@ -1,0 +1,1 @@
+"""The colorize engine: colour for black-and-white pictures."""

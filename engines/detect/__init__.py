@@ -1,0 +1,1 @@
+"""The detect engine: objects in pictures and videos as labelled boxes."""

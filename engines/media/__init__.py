@@ -1,0 +1,1 @@
+"""Reading, probing and writing of pictures and videos."""

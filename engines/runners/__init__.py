@@ -1,0 +1,1 @@
+"""Execution of one network: a small protocol and one file per runtime."""

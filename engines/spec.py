@@ -1,0 +1,138 @@
+"""The seam between the platform and an engine: plain values in, plain values out.
+
+An engine describes itself in ``engine.toml``, validates parameters with a pydantic model, says
+before the run what the work can be at most (``plan``) and after it what it was (``usage``).
+It never sees a tenant, a price, a queue or a database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from engines.manifest import Manifest, ModelVersion
+
+
+class MediaKind(StrEnum):
+    """What a file is, by its content."""
+
+    IMAGE = "image"  # one picture
+    VIDEO = "video"  # a timeline with one chosen video stream
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What probing found. Sizes are pixels after rotation was applied."""
+
+    kind: MediaKind
+    media_type: str  # IANA type by content, e.g. image/png
+    bytes: int
+    width: int
+    height: int
+    duration_s: float | None = None  # video only
+    frames: int | None = None  # video only: exact, by demuxing
+    fps: float | None = None  # video only: mean rate
+    has_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InputMedia:
+    """The inputs as facts, known before any pixel is decoded."""
+
+    target: MediaInfo
+    sources: tuple[MediaInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InputFiles:
+    """The inputs as local files, already checked by probing."""
+
+    target: Path
+    target_info: MediaInfo
+    sources: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Priceable facts: quantities are numbers that add up, attributes choose prices.
+
+    Quantities: images, faces, extra_faces, cached_embeddings, frames, seconds, megapixels,
+    input_pixels (network input H*W), upscaled, gpu_ms, gpu_ms.<stage>, bytes_in, bytes_out.
+    Attributes: media ("image"|"video"), model (name without version), enhance_level, type,
+    width, height.
+    """
+
+    quantities: Mapping[str, float]
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """Physical facts of one run, measured by the engine itself."""
+
+    work: Work
+    model: str  # name@version that really ran
+    device: str  # e.g. cpu:AMD EPYC or cuda:0 NVIDIA L4
+    runner: str  # onnxruntime | opencv
+    provider: str  # e.g. CPUExecutionProvider
+    precision: str  # fp32 | fp16 | none
+    stages_ms: Mapping[str, float]  # compute time per stage: GPU events, or run-call time on a CPU
+    wall_ms: float  # whole run, waiting excluded only where a stage says so
+    cold_start_ms: float  # loading of models inside this run; 0 when warm
+    peak_memory_bytes: int
+    device_factor: float = 1.0
+
+    @property
+    def gpu_ms(self) -> float:
+        """Measured compute time: the sum over stages."""
+        return sum(self.stages_ms.values())
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A produced file inside ``RunContext.work_dir``; the platform moves it into storage."""
+
+    path: Path
+    media_type: str
+    name: str  # what the customer sees, e.g. street-colorized.png
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """What a run gives back."""
+
+    files: tuple[OutputFile, ...]
+    data: Mapping[str, Any]  # JSON-ready; becomes output.data of the job
+    usage: UsageReport
+
+
+class RunContext(Protocol):
+    """What the platform offers an engine during a run."""
+
+    @property
+    def work_dir(self) -> Path:
+        """An empty folder of this attempt alone; the platform deletes it."""
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Tell how far the run is; cheap, call it for every batch of frames."""
+
+    def checkpoint(self) -> None:
+        """Raise ``CanceledError`` if the run must stop; call it for every batch of frames."""
+
+
+class Engine(Protocol):
+    """One family of models behind one name. Instances live as long as the worker process."""
+
+    manifest: Manifest
+    params_model: type[BaseModel]
+
+    def plan(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> Work:
+        """Say the most this job can be, without touching pixels; raises ``InvalidInputError``."""
+
+    def run(
+        self, model: ModelVersion, params: BaseModel, files: InputFiles, context: RunContext
+    ) -> EngineResult:
+        """Do the work; may raise any ``EngineError``. ``params`` is a ``params_model``."""

@@ -1,0 +1,1 @@
+"""Background processes: dispatcher, GPU tasks, settlement, webhook delivery, sweeper, beat."""
