@@ -1,0 +1,53 @@
+# Each target sets up what it needs in .venv; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down demo check format test bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Pixelmeter needs Python 3.11 or newer; name one with make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+install: $(READY) ## create .venv with the locked dependencies
+
+up: $(READY) ## start everything on this machine and wait until it is ready
+	$(BIN)/pixelmeter up --detach
+
+down: $(READY) ## stop what `make up` started
+	$(BIN)/pixelmeter down
+
+demo: $(READY) ## real pictures and a video through HTTP, billed, with verified webhooks
+	$(BIN)/pixelmeter demo
+
+check: $(READY) ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## rewrite the sources in the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: $(READY) ## the whole suite on real PostgreSQL, Redis and Celery (T=path for a part)
+	$(BIN)/python -m pytest $(T)
+
+bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
+	$(BIN)/python -m tests.bench
+
+lock: $(READY) ## rewrite requirements.lock from setup.cfg
+	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --generate-hashes --strip-extras --allow-unsafe \
+		--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock setup.cfg
+
+clean: ## remove .venv and caches; PIXELMETER_HOME stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
