@@ -43,7 +43,7 @@ test: $(READY) ## the whole suite on real PostgreSQL, Redis and Celery (T=path f
 	$(BIN)/python -m pytest $(T)
 
 bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench/run.py
 
 lock: $(READY) ## rewrite requirements.lock from setup.cfg
 	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --generate-hashes --strip-extras --allow-unsafe \
