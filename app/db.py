@@ -4,7 +4,7 @@ PostgreSQL through psycopg 3 is the only dialect. Nothing connects at import.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import DateTime, Engine, MetaData, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
@@ -24,10 +24,11 @@ class Base(DeclarativeBase):
     """Parent of every table the app owns; money has its own metadata in ``billing.tables``."""
 
     metadata = MetaData(naming_convention=CONSTRAINT_NAMES)
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        list[str]: JSONB,
+        # None is SQL NULL, never the JSON word null: IS NULL must mean the same in SQL and Python.
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[str]: JSONB(none_as_null=True),
     }
 
 

@@ -10,7 +10,7 @@ from app.db import Base
 
 
 class Job(Base):
-    """What was asked, and how it stands. Written only by ``app.jobs.service``."""
+    """What was asked, and how it stands. Only ``service`` and ``lifecycle`` here write it."""
 
     __tablename__ = "job"
 
@@ -54,7 +54,7 @@ class Job(Base):
     progress_unit: Mapped[str] = mapped_column(default="")
     progress_fps: Mapped[float | None] = mapped_column(Float)
 
-    output: Mapped[dict[str, Any] | None]  # {"files": [file ids], "data": {...}}
+    output: Mapped[dict[str, Any] | None]  # {"files": [facts], "data": {...}}
     error: Mapped[dict[str, Any] | None]  # {"code", "detail", "retryable"}
     usage: Mapped[dict[str, Any] | None]  # null until settled
     event_sequence: Mapped[int] = mapped_column(default=0)
@@ -65,9 +65,7 @@ class Job(Base):
             "'succeeded','failed','canceled','expired')",
             name="status",
         ),
-        CheckConstraint(
-            "priority IN ('interactive','normal','bulk','nightly')", name="priority"
-        ),
+        CheckConstraint("priority IN ('interactive','normal','bulk','nightly')", name="priority"),
         CheckConstraint(
             "(status IN ('starting','processing','finalizing')) = (lease_expires_at IS NOT NULL)",
             name="lease_iff_running",
@@ -78,6 +76,13 @@ class Job(Base):
             "ix_job_leased",
             "lease_expires_at",
             postgresql_where=text("status IN ('starting','processing','finalizing')"),
+        ),
+        Index(
+            "ix_job_start_deadline_at",
+            "start_deadline_at",
+            postgresql_where=text(
+                "status = 'queued' AND started_at IS NULL AND start_deadline_at IS NOT NULL"
+            ),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
@@ -23,6 +23,11 @@ class Tenant(Base):
     max_in_flight: Mapped[int] = mapped_column(default=100)
     webhook_secret: Mapped[bytes] = mapped_column(LargeBinary)  # encrypted default signing secret
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+    __table_args__ = (
+        CheckConstraint("consent_mode IN ('request','contract')", name="consent_mode"),
+        CheckConstraint("weight > 0", name="weight"),
+    )
 
 
 class Project(Base):
@@ -53,3 +58,10 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(
+            "(role = 'admin' AND tenant_id IS NULL) OR (role = 'tenant' AND tenant_id IS NOT NULL)",
+            name="role",
+        ),
+    )
