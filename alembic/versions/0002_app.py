@@ -226,6 +226,7 @@ CREATE TABLE webhook_delivery (
     event_id varchar NOT NULL,
     tenant_id varchar NOT NULL,
     endpoint_id varchar,
+    lane varchar NOT NULL,
     url text NOT NULL,
     secret bytea NOT NULL,
     status varchar NOT NULL,
@@ -241,6 +242,8 @@ CREATE TABLE webhook_delivery (
 );
 CREATE UNIQUE INDEX uq_webhook_delivery_event_id_url ON webhook_delivery (event_id, url);
 CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_attempt_at)
+    WHERE status = 'pending';
+CREATE INDEX ix_webhook_delivery_lane ON webhook_delivery (lane, next_attempt_at)
     WHERE status = 'pending';
 CREATE INDEX ix_webhook_delivery_tenant_id_id ON webhook_delivery (tenant_id, id);
 CREATE TABLE webhook_attempt (

@@ -51,6 +51,7 @@ class WebhookDelivery(Base):
     event_id: Mapped[str] = mapped_column(ForeignKey("webhook_event.id"))
     tenant_id: Mapped[str]
     endpoint_id: Mapped[str | None]  # null: the job's own webhook
+    lane: Mapped[str]  # endpoint id, or origin of a job's own webhook: shares an in-flight cap
     url: Mapped[str] = mapped_column(Text)
     secret: Mapped[bytes] = mapped_column(LargeBinary)  # encrypted, as it was when booked
     status: Mapped[str] = mapped_column(default="pending")  # pending|delivered|exhausted|disabled
@@ -67,6 +68,12 @@ class WebhookDelivery(Base):
         Index("uq_webhook_delivery_event_id_url", "event_id", "url", unique=True),
         Index(
             "ix_webhook_delivery_due",
+            "next_attempt_at",
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index(
+            "ix_webhook_delivery_lane",
+            "lane",
             "next_attempt_at",
             postgresql_where=text("status = 'pending'"),
         ),
