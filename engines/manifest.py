@@ -1,6 +1,19 @@
 """What an engine folder declares in ``engine.toml``; see ``engines/README.md`` for the format."""
 
+import re
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engines.errors import EngineFaultError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SOURCES = ("none", "one", "many")
+_MEDIA = ("image", "video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +56,130 @@ class Manifest:
     sources: str  # none | one | many
     models: tuple[ModelVersion, ...]  # in order of preference
     aliases: dict[str, str] = field(default_factory=dict)
+
+
+class ManifestError(EngineFaultError):
+    """Raised when an ``engine.toml`` is wrong; the message names the file and the key."""
+
+    code = "manifest_invalid"
+    retryable = False
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read and check one ``engine.toml``; raises ``ManifestError``."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        message = f"{path}: cannot be read as TOML: {error}"
+        raise ManifestError(message) from error
+    try:
+        manifest = _manifest(table)
+    except ManifestError as error:
+        message = f"{path}: {error.detail}"
+        raise ManifestError(message) from None
+    return manifest
+
+
+def weights_file(table: Mapping[str, Any]) -> WeightsFile:
+    """One ``[[models.weights]]`` table; raises ``ManifestError``."""
+    known = {"file", "sha256", "bytes", "licence", "source", "url"}
+    _refuse_unknown(table, known, "weights")
+    file = WeightsFile(
+        file=_text(table, "file"),
+        sha256=_text(table, "sha256"),
+        bytes=_whole(table, "bytes"),
+        licence=_text(table, "licence"),
+        source=_text(table, "source"),
+        url=table.get("url"),
+    )
+    # The name becomes part of a path and of a URL: nothing but a plain name is let through.
+    if not _FILE.fullmatch(file.file):
+        message = f"weights file {file.file!r} must be a plain name such as yolov8n.onnx"
+        raise ManifestError(message)
+    if not _SHA256.fullmatch(file.sha256):
+        message = f"weights file {file.file}: sha256 must be 64 lower-case hex digits"
+        raise ManifestError(message)
+    return file
+
+
+def _manifest(table: Mapping[str, Any]) -> Manifest:
+    known = {"name", "title", "description", "media", "sources", "models", "aliases"}
+    _refuse_unknown(table, known, "the engine")
+    manifest = Manifest(
+        name=_named(_text(table, "name"), "name"),
+        title=_text(table, "title"),
+        description=_text(table, "description"),
+        media=tuple(table.get("media", ())),
+        sources=_text(table, "sources"),
+        models=tuple(_model(model) for model in table.get("models", ())),
+        aliases=dict(table.get("aliases", {})),
+    )
+    _check(manifest)
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    ids = [model.id for model in manifest.models]
+    if not ids:
+        raise ManifestError("there must be at least one [[models]]")
+    if len(set(ids)) != len(ids):
+        message = f"a model is declared twice among {', '.join(ids)}"
+        raise ManifestError(message)
+    if not manifest.media or not set(manifest.media) <= set(_MEDIA):
+        message = f"media must name some of {', '.join(_MEDIA)}, got {list(manifest.media)}"
+        raise ManifestError(message)
+    if manifest.sources not in _SOURCES:
+        message = f"sources must be one of {', '.join(_SOURCES)}, got {manifest.sources!r}"
+        raise ManifestError(message)
+    names = {model.name for model in manifest.models}
+    for alias, name in manifest.aliases.items():
+        if alias in names or name not in names:
+            message = f"alias {alias!r} must be a new name that points at a declared model"
+            raise ManifestError(message)
+
+
+def _model(table: Mapping[str, Any]) -> ModelVersion:
+    known = {"name", "version", "runner", "weights", "needs_weights", "options"}
+    _refuse_unknown(table, known, "a model")
+    version = _text(table, "version")
+    if not version.isdecimal():
+        message = f"version must be a whole number in quotes, got {version!r}"
+        raise ManifestError(message)
+    return ModelVersion(
+        name=_named(_text(table, "name"), "model name"),
+        version=version,
+        runner=_text(table, "runner"),
+        weights=tuple(weights_file(file) for file in table.get("weights", ())),
+        needs_weights=table.get("needs_weights", False) is True,
+        options=dict(table.get("options", {})),
+    )
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value:
+        message = f"{key} must be a text, got {value!r}"
+        raise ManifestError(message)
+    return value
+
+
+def _whole(table: Mapping[str, Any], key: str) -> int:
+    value = table.get(key)
+    if type(value) is not int or value <= 0:
+        message = f"{key} must be a whole number above 0, got {value!r}"
+        raise ManifestError(message)
+    return value
+
+
+def _named(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name):
+        message = f"{what} {name!r} may hold lower-case letters, digits, dots and dashes only"
+        raise ManifestError(message)
+    return name
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], what: str) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        message = f"{what} has no key {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        raise ManifestError(message)

@@ -1,0 +1,157 @@
+"""Measure a run: billable compute per stage, other time beside it, memory at its peak."""
+
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+
+from engines.manifest import ModelVersion
+from engines.runners.base import Runner
+from engines.spec import UsageReport, Work
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+
+
+class StageClock:
+    """Adds up the time of named stages; safe to use from several threads.
+
+    ``stage`` and ``add`` are compute and billable; ``aside`` is waiting, decoding and encoding,
+    which customers see but do not pay for. Making a clock also restarts the peak of memory.
+    """
+
+    def __init__(self) -> None:
+        _reset_peak_memory()
+        self._started = perf_counter()
+        self._lock = Lock()
+        self._stages_ms: dict[str, float] = {}
+        self._asides_ms: dict[str, float] = {}
+        self._cold_start_ms = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure the block as compute."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, (perf_counter() - started) * 1000)
+
+    @contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """Measure the block as work around the compute."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            elapsed_ms = (perf_counter() - started) * 1000
+            with self._lock:
+                self._asides_ms[name] = self._asides_ms.get(name, 0.0) + elapsed_ms
+
+    def add(self, name: str, elapsed_ms: float) -> None:
+        """Add compute time that somebody else measured, e.g. ``runner.elapsed_ms``."""
+        with self._lock:
+            self._stages_ms[name] = self._stages_ms.get(name, 0.0) + elapsed_ms
+
+    def add_cold_start(self, elapsed_ms: float) -> None:
+        """Add the time a load took inside this run."""
+        with self._lock:
+            self._cold_start_ms += elapsed_ms
+
+    @property
+    def stages_ms(self) -> dict[str, float]:
+        """Compute per stage so far, milliseconds."""
+        with self._lock:
+            return dict(self._stages_ms)
+
+    @property
+    def asides_ms(self) -> dict[str, float]:
+        """Other time per name so far, milliseconds."""
+        with self._lock:
+            return dict(self._asides_ms)
+
+    @property
+    def cold_start_ms(self) -> float:
+        """Time of loading inside this run."""
+        with self._lock:
+            return self._cold_start_ms
+
+    @property
+    def wall_ms(self) -> float:
+        """Since the clock was made."""
+        return (perf_counter() - self._started) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Where and how a network ran."""
+
+    runner: str  # onnxruntime | opencv
+    provider: str  # CPUExecutionProvider, or opencv
+    precision: str  # fp32 | fp16 | none
+    device: str
+
+    @classmethod
+    def of(cls, runner: Runner) -> "Execution":
+        """As the runner itself says."""
+        return cls(
+            runner=runner.kind,
+            provider=runner.provider,
+            precision=runner.precision,
+            device=cpu_name(),
+        )
+
+    @classmethod
+    def opencv(cls) -> "Execution":
+        """For algorithms without a network."""
+        return cls(runner="opencv", provider="opencv", precision="none", device=cpu_name())
+
+
+def usage_report(
+    clock: StageClock, *, work: Work, model: ModelVersion, execution: Execution
+) -> UsageReport:
+    """Close the books of a run."""
+    return UsageReport(
+        work=work,
+        model=model.id,
+        device=execution.device,
+        runner=execution.runner,
+        provider=execution.provider,
+        precision=execution.precision,
+        stages_ms=clock.stages_ms,
+        wall_ms=clock.wall_ms,
+        cold_start_ms=clock.cold_start_ms,
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def cpu_name() -> str:
+    """The processor as the kernel calls it, e.g. ``cpu:AMD EPYC 7B13``."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return f"cpu:{found[1].strip() if found else platform.machine()}"
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory since the last ``StageClock`` was made; 0 where unknown."""
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text("ascii"), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def _reset_peak_memory() -> None:
+    """Best effort: where the kernel refuses, the peak is that of the whole process."""
+    try:
+        _CLEAR_REFS.write_text(_RESET_PEAK, "ascii")
+    except OSError:
+        return

@@ -1,0 +1,296 @@
+"""Which engines and models there are, and where their weights are on this machine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+
+from engines.errors import EngineFaultError, InvalidInputError
+from engines.manifest import Manifest, ManifestError, ModelVersion, WeightsFile, load_manifest
+from engines.media.limits import MediaLimits
+from engines.overlay import Registered, merge, next_version, read_overlay, write_overlay
+from engines.runners.ort import open_onnx
+from engines.sessions import Sessions
+from engines.spec import Engine
+from engines.weights import Progress, WeightsError, WeightsStore
+
+OVERLAY_FILE = "registry.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every engine is created with."""
+
+    registry: "Registry"
+    sessions: Sessions
+    limits: MediaLimits
+
+
+class Presence(StrEnum):
+    """How a weights file stands on this machine."""
+
+    OK = "ok"  # present, sha256 checked
+    MISSING = "missing"  # not here; pull it
+    CORRUPT = "corrupt"  # here, but other bytes than registered
+    UNREGISTERED = "unregistered"  # the operator has to bring it
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What ``verify`` found for one file of one model."""
+
+    engine: str
+    model: str  # name@version
+    file: str | None  # None: no file is registered
+    presence: Presence
+    detail: str
+
+
+def shipped_folders() -> tuple[Path, ...]:
+    """The engine folders of this package: those with an ``engine.toml``, by name."""
+    return tuple(sorted(path.parent for path in Path(__file__).parent.glob("*/engine.toml")))
+
+
+class Registry:
+    """Engines by name, models by name and version, weights by sha256.
+
+    Args:
+        folders: engine folders inside the package ``engines``, each with an ``engine.toml``.
+        store: where weights live on this machine, with the operator's ``registry.toml``.
+        mirror: a folder or URL with weights; a folder is used in place, a URL only by ``pull``.
+        sessions: what this process has loaded; None: a new one.
+        limits: how large media may be; None: the defaults.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        *,
+        store: Path,
+        mirror: str | None = None,
+        sessions: Sessions | None = None,
+        limits: MediaLimits | None = None,
+    ) -> None:
+        self.sessions = sessions or Sessions()
+        self.limits = limits or MediaLimits()
+        self._weights = WeightsStore(store, mirror=mirror)
+        self._overlay_path = store / OVERLAY_FILE
+        self._folders: dict[str, Path] = {}
+        self._shipped: dict[str, Manifest] = {}
+        for folder in folders:
+            self._declare(folder)
+        self._engines: dict[str, Engine] = {}
+
+    def manifests(self) -> Mapping[str, Manifest]:
+        """Every engine as declared, with the operator's weights; no engine code is loaded."""
+        entries = read_overlay(self._overlay_path)
+        return {
+            name: replace(manifest, models=merge(manifest.models, entries))
+            for name, manifest in self._shipped.items()
+        }
+
+    def manifest(self, name: str) -> Manifest:
+        """One engine as declared; raises ``InvalidInputError`` code ``unknown_engine``."""
+        if name not in self._shipped:
+            message = f"there is no engine {name!r}; there are {', '.join(sorted(self._shipped))}"
+            raise InvalidInputError(message, code="unknown_engine")
+        return self.manifests()[name]
+
+    def engines(self) -> Mapping[str, Engine]:
+        """Every engine, created at the first call and kept."""
+        return {name: self.engine(name) for name in self._shipped}
+
+    def engine(self, name: str) -> Engine:
+        """One engine; raises ``InvalidInputError`` code ``unknown_engine``."""
+        self.manifest(name)
+        if name not in self._engines:
+            module = import_module(f"engines.{self._folders[name].name}.engine")
+            services = Services(registry=self, sessions=self.sessions, limits=self.limits)
+            self._engines[name] = module.create(services)
+        return self._engines[name]
+
+    def resolve(self, engine: str, model: str | None) -> ModelVersion:
+        """Which model version a request means.
+
+        Args:
+            engine: name of the engine.
+            model: ``name``, ``name@version`` or an alias; None: the first that can run here.
+
+        Raises:
+            InvalidInputError: code ``unknown_engine`` or ``unknown_model``.
+        """
+        manifest = self.manifest(engine)
+        if model is None:
+            usable = (version for version in manifest.models if self.available(version))
+            return next(usable, manifest.models[-1])
+        name, _, version = model.partition("@")
+        name = manifest.aliases.get(name, name)
+        versions = [each for each in manifest.models if each.name == name]
+        if "@" in model:
+            versions = [each for each in versions if each.version == version]
+        if not versions:
+            names = dict.fromkeys(each.name for each in manifest.models)
+            message = f"{engine} has no model {model!r}; it has {', '.join(names)}"
+            raise InvalidInputError(message, code="unknown_model")
+        return max(versions, key=lambda each: int(each.version))
+
+    def available(self, model: ModelVersion) -> bool:
+        """Whether it can run here: nothing to bring, and every file present in its size."""
+        if model.needs_weights and not model.weights:
+            return False
+        return all(self._weights.find(file) for file in model.weights)
+
+    def require(self, model: ModelVersion) -> None:
+        """Raise ``WeightsError`` code ``weights_missing`` with the way out unless it can run."""
+        if not self.available(model):
+            missing = [file for file in model.weights if self._weights.find(file) is None]
+            raise _missing(model, missing[0] if missing else None)
+
+    def weights_path(self, model: ModelVersion, file: str | None = None) -> Path:
+        """A verified weights file of a model.
+
+        Args:
+            model: as resolved.
+            file: its name when the model has several; None: the only or first one.
+
+        Raises:
+            WeightsError: code ``weights_missing`` or ``weights_corrupt``.
+        """
+        wanted = self.weights_file(model, file)
+        path = self._weights.verified(wanted)
+        if path is None:
+            raise _missing(model, wanted)
+        return path
+
+    def weights_file(self, model: ModelVersion, file: str | None = None) -> WeightsFile:
+        """The declaration of a weights file; raises ``WeightsError`` when there is none."""
+        found = [each for each in model.weights if file is None or each.file == file]
+        if not found:
+            raise _missing(model, None)
+        return found[0]
+
+    def pull(self, name: str, progress: Progress | None = None) -> list[Path]:
+        """Fetch every weights file of a model (``name`` or ``name@version``) into the store.
+
+        Raises:
+            InvalidInputError: code ``unknown_model``.
+            WeightsError: a file cannot be fetched or is not what was registered.
+        """
+        model = self._anywhere(name)
+        if model.needs_weights:
+            raise _missing(model, None)
+        return [self._weights.fetch(file, progress) for file in model.weights]
+
+    def verify(self) -> list[Verdict]:
+        """Hash every file that is here and say what is missing or wrong."""
+        return [
+            verdict
+            for engine, manifest in self.manifests().items()
+            for model in manifest.models
+            for verdict in self._verdicts(engine, model)
+        ]
+
+    def add(
+        self, name: str, path: Path, *, licence: str, sha256: str | None = None
+    ) -> ModelVersion:
+        """Register an operator's ONNX file for a declared model and copy it into the store.
+
+        Fills a model that waits for weights, else becomes its next version.
+
+        Raises:
+            InvalidInputError: unknown model, no such file, other bytes than ``sha256``.
+            EngineFaultError: code ``weights_unreadable``, when the file is not a network.
+        """
+        model = self._anywhere(name)
+        if not path.is_file():
+            message = f"there is no file {path}"
+            raise InvalidInputError(message, code="file_missing")
+        actual = self._weights.sha256(path)
+        if sha256 is not None and sha256.lower() != actual:
+            message = f"{path.name} has the sha256 {actual}, not {sha256}; nothing was registered"
+            raise InvalidInputError(message, code="weights_corrupt")
+        with open_onnx(path, threads=1) as runner:
+            inputs = {
+                spec.name: [-1 if length is None else length for length in spec.shape]
+                for spec in runner.inputs
+            }
+        siblings = [each for each in self._all() if each.name == model.name]
+        version = next_version(siblings)
+        stored = self._weights.adopt(path, name=f"{model.name}-{version}-{actual[:12]}.onnx")
+        weights = WeightsFile(
+            file=stored.name,
+            sha256=actual,
+            bytes=stored.stat().st_size,
+            licence=licence,
+            source="operator",
+        )
+        entry = Registered(model=model.name, version=version, weights=weights, inputs=inputs)
+        write_overlay(self._overlay_path, [*read_overlay(self._overlay_path), entry])
+        return self._anywhere(f"{model.name}@{version}")
+
+    def _declare(self, folder: Path) -> None:
+        manifest = load_manifest(folder / "engine.toml")
+        if manifest.name in self._shipped:
+            message = f"{folder}: the engine {manifest.name} is declared twice"
+            raise ManifestError(message)
+        self._shipped[manifest.name] = manifest
+        self._folders[manifest.name] = folder
+
+    def _all(self) -> list[ModelVersion]:
+        return [model for manifest in self.manifests().values() for model in manifest.models]
+
+    def _anywhere(self, name: str) -> ModelVersion:
+        for engine in self._shipped:
+            try:
+                return self.resolve(engine, name)
+            except InvalidInputError:
+                continue
+        names = ", ".join(dict.fromkeys(model.name for model in self._all()))
+        message = f"no engine has a model {name!r}; there are {names}"
+        raise InvalidInputError(message, code="unknown_model")
+
+    def _verdicts(self, engine: str, model: ModelVersion) -> list[Verdict]:
+        if model.needs_weights and not model.weights:
+            detail = _missing(model, None).detail
+            return [Verdict(engine, model.id, None, Presence.UNREGISTERED, detail)]
+        return [
+            Verdict(engine, model.id, file.file, *self._presence(model, file))
+            for file in model.weights
+        ]
+
+    def _presence(self, model: ModelVersion, file: WeightsFile) -> tuple[Presence, str]:
+        try:
+            path = self._weights.verified(file)
+        except WeightsError as error:
+            return Presence.CORRUPT, error.detail
+        if path is None:
+            return Presence.MISSING, _missing(model, file).detail
+        return Presence.OK, str(path)
+
+
+def open_registry(
+    *,
+    store: Path,
+    mirror: str | None = None,
+    sessions: Sessions | None = None,
+    limits: MediaLimits | None = None,
+) -> Registry:
+    """The registry of the shipped engines."""
+    return Registry(shipped_folders(), store=store, mirror=mirror, sessions=sessions, limits=limits)
+
+
+def _missing(model: ModelVersion, file: WeightsFile | None) -> WeightsError:
+    if file is None:
+        if not model.needs_weights:
+            raise EngineFaultError(f"{model.id} has no such weights file; ask its manifest")
+        message = (
+            f"{model.id} runs on weights that you bring: export them to ONNX, then "
+            f"`pixelmeter models add {model.name} FILE --licence NAME`."
+        )
+    else:
+        message = (
+            f"{model.id} needs {file.file} ({file.licence}, by {file.source}), which is not on "
+            f"this machine. Fetch it with `pixelmeter models pull {model.name}`."
+        )
+    return WeightsError(message)

@@ -1,0 +1,66 @@
+"""What a worker process has loaded: each network once, for as long as the process lives."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import Any, Generic, TypeVar, cast
+
+from engines.runners.base import Runner
+from engines.runners.ort import open_onnx, usable_cores
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[Thing]):
+    """Something loaded and what loading it cost this time."""
+
+    value: Thing
+    cold_start_ms: float  # 0 when it was already there
+
+
+class Sessions:
+    """Owned by the worker process and given to every engine; never a module global.
+
+    Args:
+        threads: CPU threads per network; None: all cores this process may use.
+        open_runner: how a weights file becomes a runner; tests give a fake.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int | None = None,
+        open_runner: Callable[..., Runner] = open_onnx,
+    ) -> None:
+        self.threads = threads or usable_cores()
+        self._open_runner = open_runner
+        self._lock = Lock()
+        self._things: dict[Hashable, Any] = {}
+
+    def runner(self, weights: Path) -> Loaded[Runner]:
+        """The network of a verified weights file, loaded at the first call for this path."""
+        return self.load(
+            ("runner", str(weights)), lambda: self._open_runner(weights, threads=self.threads)
+        )
+
+    def load(self, key: Hashable, build: Callable[[], Thing]) -> Loaded[Thing]:
+        """Anything costly that an engine wants to build once, e.g. a cascade or a HOG detector."""
+        with self._lock:
+            if key in self._things:
+                return Loaded(value=cast("Thing", self._things[key]), cold_start_ms=0.0)
+            started = perf_counter()
+            thing = build()
+            self._things[key] = thing
+            return Loaded(value=thing, cold_start_ms=(perf_counter() - started) * 1000)
+
+    def close(self) -> None:
+        """Free every network; the next call loads again."""
+        with self._lock:
+            things, self._things = list(self._things.values()), {}
+        for thing in things:
+            close = getattr(thing, "close", None)
+            if callable(close):
+                close()

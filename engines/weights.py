@@ -1,0 +1,199 @@
+"""Weights files on this machine: find them, trust them only by their sha256, fetch them.
+
+Owns the store folder. A file is written beside its final name, synced and renamed, so a reader
+sees the whole file or none. A folder given as mirror is used in place and never written.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from engines.errors import EngineError, ExhaustedError
+from engines.manifest import WeightsFile
+
+Progress = Callable[[str, int, int], None]  # file name, bytes done, bytes in all
+_CHUNK_BYTES = 1 << 20
+_SILENCE_S = 30.0  # a source that says nothing for this long is given up
+
+
+class WeightsError(EngineError):
+    """Raised when weights are missing, wrong or cannot be fetched; the message says the way out."""
+
+    code = "weights_missing"
+
+
+class WeightsStore:
+    """The files of one store folder and, where it is a folder, of the mirror.
+
+    Args:
+        folder: where fetched and added files live; made when first written to.
+        mirror: a folder or an http(s) URL that holds files under their manifest names.
+    """
+
+    def __init__(self, folder: Path, *, mirror: str | None = None) -> None:
+        self.folder = folder
+        self._mirror_url = mirror if mirror and _is_url(mirror) else None
+        is_folder = mirror and self._mirror_url is None
+        self._mirror_folder = Path(mirror).resolve() if mirror and is_folder else None
+        # sha256 by (path, size, mtime): a file is hashed once per process unless it changes
+        self._hashes: dict[tuple[str, int, int], str] = {}
+
+    def find(self, file: WeightsFile) -> Path | None:
+        """A present file of the right size, not yet hashed; the store goes before the mirror."""
+        for path in self._places(file):
+            if path.is_file() and path.stat().st_size == file.bytes:
+                return path
+        return None
+
+    def verified(self, file: WeightsFile) -> Path | None:
+        """A present file whose sha256 was checked; raises ``WeightsError`` when it is wrong."""
+        wrong: Path | None = None
+        for path in self._places(file):
+            if not path.is_file():
+                continue
+            if self.sha256(path) == file.sha256:
+                return path
+            wrong = path
+        if wrong is None:
+            return None
+        message = (
+            f"{wrong} is not the file that was registered (sha256 {self.sha256(wrong)[:12]}..., "
+            f"expected {file.sha256[:12]}...); remove it and fetch it again"
+        )
+        raise WeightsError(message, code="weights_corrupt")
+
+    def fetch(self, file: WeightsFile, progress: Progress | None = None) -> Path:
+        """Bring one file into the store, from the mirror or else its own URL.
+
+        Raises:
+            WeightsError: nobody has the file, or what they have has another sha256.
+        """
+        target = self.folder / file.file
+        if target.is_file() and self.sha256(target) == file.sha256:
+            return target
+        with self._source(file) as (origin, stream):
+            self._write(target, stream, file=file, origin=origin, progress=progress)
+        return target
+
+    def adopt(self, path: Path, *, name: str) -> Path:
+        """Copy an operator's file into the store under a name."""
+        target = self.folder / name
+        with path.open("rb") as stream, self._draft(target) as draft:
+            shutil.copyfileobj(stream, draft, _CHUNK_BYTES)
+        return target
+
+    def sha256(self, path: Path) -> str:
+        """Of the whole file, remembered while size and time of change stay the same."""
+        stat = path.stat()
+        key = (str(path), stat.st_size, stat.st_mtime_ns)
+        if key not in self._hashes:
+            with path.open("rb") as stream:
+                self._hashes[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return self._hashes[key]
+
+    def _places(self, file: WeightsFile) -> tuple[Path, ...]:
+        folders = (self.folder, self._mirror_folder)
+        return tuple(folder / file.file for folder in folders if folder is not None)
+
+    @contextmanager
+    def _source(self, file: WeightsFile) -> Iterator[tuple[str, BinaryIO]]:
+        mirrored = self._mirror_folder / file.file if self._mirror_folder else None
+        if mirrored is not None and mirrored.is_file():
+            with mirrored.open("rb") as stream:
+                yield str(mirrored), stream
+            return
+        url = f"{self._mirror_url.rstrip('/')}/{file.file}" if self._mirror_url else file.url
+        if url is None:
+            message = (
+                f"nobody offers {file.file} for download ({file.licence}, by {file.source}). "
+                "Set PIXELMETER_MODEL_MIRROR to a folder or URL that has it, or register your own "
+                "file with `pixelmeter models add`."
+            )
+            raise WeightsError(message)
+        with _open_url(url, file) as stream:
+            yield url, stream
+
+    def _write(
+        self,
+        target: Path,
+        stream: BinaryIO,
+        *,
+        file: WeightsFile,
+        origin: str,
+        progress: Progress | None,
+    ) -> None:
+        digest, done = hashlib.sha256(), 0
+        with self._draft(target) as draft:
+            while chunk := stream.read(_CHUNK_BYTES):
+                done += len(chunk)
+                if done > file.bytes:
+                    break
+                digest.update(chunk)
+                _store(draft, chunk)
+                if progress is not None:
+                    progress(file.file, done, file.bytes)
+            if digest.hexdigest() != file.sha256 or done != file.bytes:
+                message = (
+                    f"{origin} gave another file than {file.file} (expected {file.bytes} bytes "
+                    f"with sha256 {file.sha256[:12]}...); nothing was kept. Try again, or use "
+                    "another PIXELMETER_MODEL_MIRROR."
+                )
+                raise WeightsError(message, code="weights_corrupt")
+
+    @contextmanager
+    def _draft(self, target: Path) -> Iterator[BinaryIO]:
+        """A file that becomes ``target`` when the block ends well and vanishes when not."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=self.folder)
+        except OSError as error:
+            message = f"cannot write weights into {self.folder}: {error.strerror}"
+            raise ExhaustedError(message) from error
+        draft = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.chmod(0o644)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _store(draft: BinaryIO, chunk: bytes) -> None:
+    try:
+        draft.write(chunk)
+    except OSError as error:
+        message = f"cannot write weights into {Path(draft.name).parent}: {error.strerror}"
+        raise ExhaustedError(message) from error
+
+
+def _is_url(mirror: str) -> bool:
+    return urlsplit(mirror).scheme in {"http", "https"}
+
+
+@contextmanager
+def _open_url(url: str, file: WeightsFile) -> Iterator[BinaryIO]:
+    if not _is_url(url):
+        message = f"{file.file}: only http and https addresses are fetched, not {url}"
+        raise WeightsError(message)
+    request = Request(url, headers={"User-Agent": "pixelmeter"})  # noqa: S310 - scheme checked
+    try:
+        with urlopen(request, timeout=_SILENCE_S) as answer:  # noqa: S310 - scheme checked
+            yield answer
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        message = (
+            f"cannot fetch {file.file} from {url}: {error}. Check the network, or set "
+            "PIXELMETER_MODEL_MIRROR to a folder or URL that has it."
+        )
+        raise WeightsError(message) from error
