@@ -1,0 +1,69 @@
+"""ffmpeg's ``framecrc`` table: one line per packet with exact integer timestamps."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+NO_TIMESTAMP = -(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One line of the table; times are in ticks of the stream's time base."""
+
+    stream: int
+    dts: int
+    pts: int
+    duration: int
+    size: int  # bytes
+    checksum: str
+    key: bool  # decodable on its own
+
+
+@dataclass(slots=True)
+class Table:
+    """The facts before the packets; complete once the first packet was yielded."""
+
+    time_bases: dict[int, Fraction] = field(default_factory=dict)
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # width, height
+    sample_aspects: dict[int, Fraction] = field(default_factory=dict)  # absent: unknown
+    codecs: dict[int, str] = field(default_factory=dict)
+
+    def read(self, lines: Iterable[bytes]) -> Iterator[Packet]:
+        """Yield packets in the order of the file, collecting the header lines on the way."""
+        for raw in lines:
+            line = raw.decode("ascii", "replace").strip()
+            if line.startswith("#"):
+                self._header(line)
+            elif line:
+                yield _packet(line)
+
+    def _header(self, line: str) -> None:
+        name, _, value = line[1:].partition(": ")
+        what, _, stream = name.partition(" ")
+        if not stream.isdigit():
+            return
+        match what:
+            case "tb":
+                self.time_bases[int(stream)] = Fraction(value)
+            case "dimensions":
+                width, height = value.split("x")
+                self.sizes[int(stream)] = (int(width), int(height))
+            case "sar":
+                above, below = (int(part) for part in value.split("/"))
+                if above > 0 and below > 0:
+                    self.sample_aspects[int(stream)] = Fraction(above, below)
+            case "codec_id":
+                self.codecs[int(stream)] = value
+
+
+def _packet(line: str) -> Packet:
+    fields = [part.strip() for part in line.split(",")]
+    stream, dts, pts, duration, size = (_integer(part) for part in fields[:5])
+    # Without F= a packet is a plain key frame; F=0x1 and more keep the key bit and add others.
+    flags = next((int(part[2:], 16) for part in fields[6:] if part.startswith("F=")), 1)
+    return Packet(stream, dts, pts, duration, size, fields[5], bool(flags & 1))
+
+
+def _integer(text: str) -> int:
+    return NO_TIMESTAMP if text == "NOPTS" else int(text)
