@@ -37,6 +37,7 @@ class ModelVersion:
     runner: str  # onnxruntime | opencv
     weights: tuple[WeightsFile, ...] = ()  # empty: built in, or brought by the operator
     needs_weights: bool = False
+    extras: tuple[WeightsFile, ...] = ()  # used when present; the model runs without them
     options: dict[str, object] = field(default_factory=dict)  # contract facts for the engine
 
     @property
@@ -139,7 +140,7 @@ def _check(manifest: Manifest) -> None:
 
 
 def _model(table: Mapping[str, Any]) -> ModelVersion:
-    known = {"name", "version", "runner", "weights", "needs_weights", "options"}
+    known = {"name", "version", "runner", "weights", "needs_weights", "extras", "options"}
     _refuse_unknown(table, known, "a model")
     version = _text(table, "version")
     if not version.isdecimal():
@@ -151,6 +152,7 @@ def _model(table: Mapping[str, Any]) -> ModelVersion:
         runner=_text(table, "runner"),
         weights=tuple(weights_file(file) for file in table.get("weights", ())),
         needs_weights=table.get("needs_weights", False) is True,
+        extras=tuple(weights_file(file) for file in table.get("extras", ())),
         options=dict(table.get("options", {})),
     )
 

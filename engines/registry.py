@@ -163,6 +163,18 @@ class Registry:
             raise _missing(model, wanted)
         return path
 
+    def extra_path(self, model: ModelVersion, file: str) -> Path | None:
+        """A verified extra of a model; None when it is not on this machine.
+
+        Raises:
+            WeightsError: code ``weights_corrupt``: present, but not what was registered.
+        """
+        found = [each for each in model.extras if each.file == file]
+        if not found:
+            message = f"{model.id} declares no extra {file}; ask its manifest"
+            raise EngineFaultError(message)
+        return self._weights.verified(found[0])
+
     def weights_file(self, model: ModelVersion, file: str | None = None) -> WeightsFile:
         """The declaration of a weights file; raises ``WeightsError`` when there is none."""
         found = [each for each in model.weights if file is None or each.file == file]
@@ -171,7 +183,7 @@ class Registry:
         return found[0]
 
     def pull(self, name: str, progress: Progress | None = None) -> list[Path]:
-        """Fetch every weights file of a model (``name`` or ``name@version``) into the store.
+        """Fetch every file of a model, extras too (``name`` or ``name@version``) into the store.
 
         Raises:
             InvalidInputError: code ``unknown_model``.
@@ -180,7 +192,7 @@ class Registry:
         model = self._anywhere(name)
         if model.needs_weights:
             raise _missing(model, None)
-        return [self._weights.fetch(file, progress) for file in model.weights]
+        return [self._weights.fetch(file, progress) for file in (*model.weights, *model.extras)]
 
     def verify(self) -> list[Verdict]:
         """Hash every file that is here and say what is missing or wrong."""
@@ -256,7 +268,7 @@ class Registry:
             return [Verdict(engine, model.id, None, Presence.UNREGISTERED, detail)]
         return [
             Verdict(engine, model.id, file.file, *self._presence(model, file))
-            for file in model.weights
+            for file in (*model.weights, *model.extras)
         ]
 
     def _presence(self, model: ModelVersion, file: WeightsFile) -> tuple[Presence, str]:
