@@ -88,6 +88,7 @@ CREATE TABLE job (
     id varchar NOT NULL,
     tenant_id varchar NOT NULL,
     project_id varchar,
+    project varchar,
     api_key_id varchar NOT NULL,
     engine varchar NOT NULL,
     model varchar NOT NULL,

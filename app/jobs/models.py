@@ -17,6 +17,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
     project_id: Mapped[str | None]
+    project: Mapped[str | None]  # its name when the job was sent, so that a list needs no join
     api_key_id: Mapped[str]
     engine: Mapped[str]
     model: Mapped[str]  # always name@version, resolved at submit

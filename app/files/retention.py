@@ -1,0 +1,7 @@
+"""How long files live; a part of the privacy promise, see ``app/files/service.py``."""
+
+from datetime import timedelta
+from typing import Final
+
+INPUT_RETENTION: Final = timedelta(hours=24)
+OUTPUT_RETENTION: Final = timedelta(days=7)

@@ -1,0 +1,241 @@
+"""The background half of the one writer of jobs: claim, renew, advance, finish, settle.
+
+``app.jobs.service`` (what a customer does) and this module (what workers and time do) are together
+*the writer*: nothing else changes a job or an attempt. Every change is one
+conditional UPDATE whose WHERE names the statuses of ``states.TRANSITIONS``; a worker's writes are
+also guarded by its fence, the attempt number. Leases count by the database's clock alone.
+
+Nothing here commits: the caller's transaction is the step.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.files.retention import OUTPUT_RETENTION
+from app.jobs import statements
+from app.jobs.ending import book_usage
+from app.jobs.errors import StaleFenceError
+from app.jobs.record import Claimed, JobRow, Progress, Rescued
+from app.jobs.states import LEASED, TERMINAL, JobStatus, sources_of
+from app.jobs.usage import public_usage, report_json
+from billing.settlement import Settlement
+from engines.spec import UsageReport
+
+MAX_ATTEMPTS = 3
+
+_TERMINAL = frozenset(status.value for status in TERMINAL)
+
+
+def mark_dispatched(session: Session, *, job_ids: Sequence[str]) -> list[str]:
+    """Stamp queued jobs as put on the broker; returns those that were still queued."""
+    return list(session.scalars(statements.MARK_DISPATCHED, {"job_ids": list(job_ids)}))
+
+
+def clear_dispatched(session: Session, *, job_ids: Sequence[str]) -> None:
+    """Take the stamp back, when the broker did not take the messages after all."""
+    session.execute(statements.CLEAR_DISPATCHED, {"job_ids": list(job_ids)})
+
+
+def claim(session: Session, *, job_id: str, worker: str, lease_s: float) -> Claimed | None:
+    """Take a queued job under a lease of ``lease_s`` seconds and open its next attempt.
+
+    None: somebody else has it, it ended, or its start deadline has passed. A duplicate message is
+    therefore harmless.
+    """
+    row = (
+        session.execute(statements.CLAIM, {"job_id": job_id, "worker": worker, "lease_s": lease_s})
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else Claimed(**row)
+
+
+def renew(
+    session: Session,
+    *,
+    job_id: str,
+    attempt: int,
+    lease_s: float,
+    progress: Progress | None = None,
+) -> bool:
+    """Extend the lease, tell the progress, and return whether cancelling was asked for.
+
+    Raises:
+        StaleFenceError: the lease was lost; nothing was written.
+    """
+    asked = session.execute(
+        statements.RENEW,
+        {
+            "job_id": job_id,
+            "attempt": attempt,
+            "lease_s": lease_s,
+            "leased": _names(LEASED),
+            "done": progress.done if progress else None,
+            "total": progress.total if progress else None,
+            "unit": progress.unit if progress else None,
+            "fps": progress.fps if progress else None,
+        },
+    ).scalar_one_or_none()
+    if asked is None:
+        raise StaleFenceError(job_id=job_id, attempt=attempt)
+    return bool(asked)
+
+
+def advance(session: Session, *, job_id: str, attempt: int, to: JobStatus) -> None:
+    """Move a leased job to ``processing`` or ``finalizing``.
+
+    Raises:
+        StaleFenceError: the lease was lost, or the job is not where that arrow starts.
+    """
+    if to not in LEASED:
+        message = f"advance moves inside a lease; use finish or give_back to reach {to}"
+        raise ValueError(message)
+    moved = session.execute(
+        statements.ADVANCE,
+        {
+            "job_id": job_id,
+            "attempt": attempt,
+            "to": to.value,
+            "sources": _names(sources_of(to) & LEASED),
+        },
+    ).scalar_one_or_none()
+    if moved is None:
+        raise StaleFenceError(job_id=job_id, attempt=attempt)
+
+
+def finish(
+    session: Session,
+    *,
+    job_id: str,
+    attempt: int,
+    outcome: JobStatus,
+    output: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+    usage: UsageReport | None = None,
+) -> JobRow:
+    """End a job: attempt closed, job terminal, usage record accepted, billing woken.
+
+    ``output`` is ``{"files": [app.files.outputs.output_entry(file), ...], "data": {...}}``,
+    ``error`` is ``{"code", "detail", "retryable"}``. ``usage`` is kept with the attempt whatever
+    the outcome; only ``succeeded`` and ``canceled`` make it billable.
+
+    Raises:
+        StaleFenceError: the lease was lost or the arrow does not exist; nothing was written.
+    """
+    if outcome not in TERMINAL or outcome is JobStatus.EXPIRED:
+        message = f"a run ends as succeeded, failed or canceled, not {outcome}"
+        raise ValueError(message)
+    row = (
+        session.execute(
+            statements.FINISH,
+            {
+                "job_id": job_id,
+                "attempt": attempt,
+                "outcome": outcome.value,
+                "sources": _names(sources_of(outcome) & LEASED),
+                "output": _json(output),
+                "error": _json(error),
+                "report": _json(None if usage is None else report_json(usage)),
+                "retention_s": OUTPUT_RETENTION.total_seconds(),
+            },
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise StaleFenceError(job_id=job_id, attempt=attempt)
+    book_usage(session, ended=row, report=usage, wall_us=row["attempt_wall_us"])
+    return row
+
+
+def give_back(
+    session: Session, *, job_id: str, attempt: int, error: Mapping[str, Any]
+) -> JobStatus:
+    """End an attempt that another one may repair: out of memory here, or the worker shuts down.
+
+    The job is queued again, or ends as failed with ``error`` after the last attempt, or as
+    canceled when that was asked for meanwhile. Returns its new status.
+
+    Raises:
+        StaleFenceError: the lease was lost; nothing was written.
+    """
+    freed = session.execute(
+        statements.GIVE_BACK,
+        {
+            "job_id": job_id,
+            "attempt": attempt,
+            "error": _json(error),
+            "leased": _names(LEASED),
+            "max_attempts": MAX_ATTEMPTS,
+        },
+    ).one_or_none()
+    if freed is not None:
+        return JobStatus.QUEUED
+    last = session.execute(
+        text("SELECT cancel_requested_at IS NOT NULL FROM job WHERE id = :id"), {"id": job_id}
+    ).scalar_one_or_none()
+    outcome = JobStatus.CANCELED if last else JobStatus.FAILED
+    finish(
+        session,
+        job_id=job_id,
+        attempt=attempt,
+        outcome=outcome,
+        error=error if outcome is JobStatus.FAILED else None,
+    )
+    return outcome
+
+
+def rescue_expired_leases(session: Session, *, limit: int = 100) -> list[Rescued]:
+    """Give jobs of dead workers back to the queue, or end them after the last attempt.
+
+    The attempt number stays: the next claim raises it, so a worker that comes back to life after
+    its lease writes nothing.
+    """
+    rows = (
+        session.execute(statements.RESCUE, {"limit": limit, "max_attempts": MAX_ATTEMPTS})
+        .mappings()
+        .all()
+    )
+    for row in rows:
+        if row["status"] in _TERMINAL:
+            book_usage(session, ended=row)
+    return [Rescued(job_id=r["id"], attempt=r["attempt"], status=r["status"]) for r in rows]
+
+
+def expire_due(session: Session, *, limit: int = 100) -> list[str]:
+    """End queued jobs that missed their start deadline, free of charge; returns their ids."""
+    rows = session.execute(statements.EXPIRE, {"limit": limit}).mappings().all()
+    for row in rows:
+        book_usage(session, ended=row)
+    return [row["id"] for row in rows if row["status"] == JobStatus.EXPIRED]
+
+
+def mark_settled(session: Session, *, settlement: Settlement) -> JobRow | None:
+    """Write what the job cost; in the transaction of the settlement itself.
+
+    Returns the row for the webhook snapshot, or None if the job was marked before. Wakes those
+    who wait for the job (channel ``pixelmeter_settled``) when the transaction commits.
+    """
+    job = session.execute(statements.SETTLING, {"job_id": settlement.job}).mappings().one_or_none()
+    if job is None:
+        return None
+    usage = public_usage(job, report=job["usage_report"], settlement=settlement)
+    row = (
+        session.execute(statements.SETTLED, {"job_id": settlement.job, "usage": _json(usage)})
+        .mappings()
+        .one()
+    )
+    session.execute(statements.NOTIFY_SETTLED, {"job_id": settlement.job})
+    return row
+
+
+def _names(statuses: frozenset[JobStatus]) -> list[str]:
+    return [status.value for status in statuses]
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value, allow_nan=False)

@@ -1,0 +1,152 @@
+"""The SQL of the background half of the writer: one conditional statement per step.
+
+Times of leases, starts and ends are ``clock_timestamp()`` of the database, never of a worker.
+"""
+
+from sqlalchemy import text
+
+MARK_DISPATCHED = text(
+    "UPDATE job SET dispatched_at = clock_timestamp()"
+    " WHERE id = ANY(:job_ids) AND status = 'queued' RETURNING id"
+)
+CLEAR_DISPATCHED = text(
+    "UPDATE job SET dispatched_at = NULL WHERE id = ANY(:job_ids) AND status = 'queued'"
+)
+
+CLAIM = text(
+    """
+    WITH claimed AS (
+        UPDATE job SET
+            status = 'starting',
+            attempt = attempt + 1,
+            lease_owner = :worker,
+            lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s),
+            started_at = coalesce(started_at, clock_timestamp()),
+            progress_done = 0, progress_total = 0, progress_unit = '', progress_fps = NULL
+        WHERE id = :job_id AND status = 'queued' AND cancel_requested_at IS NULL
+            AND (started_at IS NOT NULL OR start_deadline_at IS NULL
+                 OR start_deadline_at > clock_timestamp())
+        RETURNING *
+    ), opened AS (
+        INSERT INTO attempt (job_id, number, worker) SELECT id, attempt, :worker FROM claimed
+    )
+    SELECT id AS job_id, tenant_id, attempt, engine, model, params, inputs, max_runtime_s,
+        created_at, (extract(epoch FROM started_at - created_at) * 1000)::integer AS queue_ms
+    FROM claimed
+    """
+)
+
+RENEW = text(
+    """
+    UPDATE job SET
+        lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s),
+        progress_done = coalesce(:done, progress_done),
+        progress_total = coalesce(:total, progress_total),
+        progress_unit = coalesce(:unit, progress_unit),
+        progress_fps = coalesce(:fps, progress_fps)
+    WHERE id = :job_id AND attempt = :attempt AND status = ANY(:leased)
+    RETURNING cancel_requested_at IS NOT NULL
+    """
+)
+
+ADVANCE = text(
+    "UPDATE job SET status = :to WHERE id = :job_id AND attempt = :attempt"
+    " AND status = ANY(:sources) RETURNING id"
+)
+
+FINISH = text(
+    """
+    WITH ended AS (
+        UPDATE job SET
+            status = :outcome, finished_at = clock_timestamp(),
+            lease_owner = NULL, lease_expires_at = NULL,
+            output = CAST(:output AS jsonb), error = CAST(:error AS jsonb),
+            expires_at = CASE WHEN CAST(:output AS jsonb) IS NOT NULL
+                THEN clock_timestamp() + make_interval(secs => :retention_s) END
+        WHERE id = :job_id AND attempt = :attempt AND status = ANY(:sources)
+        RETURNING *
+    ), closed AS (
+        UPDATE attempt SET
+            finished_at = clock_timestamp(), outcome = :outcome,
+            error = CAST(:error AS jsonb), usage_report = CAST(:report AS jsonb)
+        FROM ended WHERE attempt.job_id = ended.id AND attempt.number = ended.attempt
+        RETURNING attempt.started_at, attempt.finished_at
+    )
+    SELECT ended.*, (extract(epoch FROM closed.finished_at - closed.started_at) * 1000000)::bigint
+        AS attempt_wall_us
+    FROM ended, closed
+    """
+)
+
+GIVE_BACK = text(
+    """
+    WITH freed AS (
+        UPDATE job SET
+            status = 'queued', dispatched_at = NULL, lease_owner = NULL, lease_expires_at = NULL
+        WHERE id = :job_id AND attempt = :attempt AND status = ANY(:leased)
+            AND attempt < :max_attempts AND cancel_requested_at IS NULL
+        RETURNING id, attempt
+    ), closed AS (
+        UPDATE attempt SET
+            finished_at = clock_timestamp(), outcome = 'failed', error = CAST(:error AS jsonb)
+        FROM freed WHERE attempt.job_id = freed.id AND attempt.number = freed.attempt
+    )
+    SELECT id, pg_notify('pixelmeter_jobs', '') FROM freed
+    """
+)
+
+SETTLING = text(
+    "SELECT job.*, attempt.usage_report FROM job LEFT JOIN attempt"
+    " ON attempt.job_id = job.id AND attempt.number = job.attempt"
+    " WHERE job.id = :job_id AND job.settled_at IS NULL FOR UPDATE OF job"
+)
+SETTLED = text(
+    "UPDATE job SET usage = CAST(:usage AS jsonb), settled_at = clock_timestamp()"
+    " WHERE id = :job_id RETURNING *"
+)
+NOTIFY_SETTLED = text("SELECT pg_notify('pixelmeter_settled', :job_id)")
+
+
+RESCUE = text(
+    """
+    WITH due AS (
+        SELECT id FROM job
+        WHERE status IN ('starting','processing','finalizing')
+            AND lease_expires_at < clock_timestamp()
+        ORDER BY lease_expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), moved AS (
+        UPDATE job SET
+            status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'canceled'
+                WHEN attempt >= :max_attempts THEN 'failed' ELSE 'queued' END,
+            finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR attempt >= :max_attempts
+                THEN clock_timestamp() END,
+            error = CASE WHEN cancel_requested_at IS NULL AND attempt >= :max_attempts
+                THEN jsonb_build_object('code', 'attempts_exhausted', 'retryable', true,
+                    'detail', 'The job was started ' || attempt || ' times and its worker was lost '
+                        'each time. Nothing is charged; submit it again or contact support.') END,
+            dispatched_at = NULL, lease_owner = NULL, lease_expires_at = NULL
+        FROM due WHERE job.id = due.id
+        RETURNING job.*
+    ), lost AS (
+        UPDATE attempt SET outcome = 'lost', finished_at = clock_timestamp()
+        FROM moved WHERE attempt.job_id = moved.id AND attempt.number = moved.attempt
+    )
+    SELECT moved.*, pg_notify('pixelmeter_jobs', '') FROM moved
+    """
+)
+
+EXPIRE = text(
+    """
+    WITH due AS (
+        SELECT id FROM job
+        WHERE status = 'queued' AND started_at IS NULL AND start_deadline_at < clock_timestamp()
+        ORDER BY start_deadline_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE job SET status = 'expired', finished_at = clock_timestamp(),
+        error = jsonb_build_object('code', 'start_deadline_missed', 'retryable', true,
+            'detail', 'No worker was free before the start deadline. Nothing is charged; submit '
+                'again with a later start_deadline_s or a higher priority.')
+    FROM due WHERE job.id = due.id
+    RETURNING job.*
+    """
+)

@@ -1,0 +1,86 @@
+"""Usage as the public sees it: physical facts of the run beside what they cost. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.jobs.record import JobRow
+from billing.amounts import to_number
+from billing.settlement import Settlement
+from engines.spec import UsageReport
+
+_NOTHING: Mapping[str, Any] = {
+    "gpu_ms": 0,
+    "device": None,
+    "runner": None,
+    "precision": None,
+    "stages_ms": {},
+    "wall_ms": 0,
+    "cold_start_ms": 0,
+    "peak_memory_bytes": 0,
+    "provider": None,
+}
+
+
+def report_json(report: UsageReport) -> dict[str, Any]:
+    """An engine's report as it is kept with the attempt."""
+    return {
+        "model": report.model,
+        "device": report.device,
+        "runner": report.runner,
+        "provider": report.provider,
+        "precision": report.precision,
+        "gpu_ms": report.gpu_ms,
+        "stages_ms": dict(report.stages_ms),
+        "wall_ms": report.wall_ms,
+        "cold_start_ms": report.cold_start_ms,
+        "peak_memory_bytes": report.peak_memory_bytes,
+        "device_factor": report.device_factor,
+        "work": {
+            "quantities": dict(report.work.quantities),
+            "attributes": dict(report.work.attributes),
+        },
+    }
+
+
+def public_usage(
+    job: JobRow, *, report: Mapping[str, Any] | None, settlement: Settlement
+) -> dict[str, Any]:
+    """The ``usage`` of a settled job; times in milliseconds, tokens as JSON numbers.
+
+    A job that ended before it ran has zeros and no device.
+    """
+    facts = _NOTHING if report is None else report
+    return {
+        "tokens": to_number(settlement.charged),
+        "gpu_ms": _ms(facts["gpu_ms"]),
+        "device": facts["device"],
+        "runner": facts["runner"],
+        "provider": facts["provider"],
+        "precision": facts["precision"],
+        "model": job["model"] if report is None else report["model"],
+        "queue_ms": _queue_ms(job),
+        "cold_start_ms": _ms(facts["cold_start_ms"]),
+        "run_ms": _ms(facts["wall_ms"]),
+        "peak_memory_bytes": facts["peak_memory_bytes"],
+        "stages": {stage: _ms(value) for stage, value in facts["stages_ms"].items()},
+        "cached": False,
+        "remaining_tokens": to_number(settlement.available_after),
+        "breakdown": [
+            {
+                "name": line.name,
+                "quantity": line.quantity,
+                "unit": line.unit,
+                "tokens": line.tokens,
+            }
+            for line in settlement.lines
+        ],
+    }
+
+
+def _queue_ms(job: JobRow) -> int:
+    left_queue_at = job["started_at"] or job["finished_at"]
+    return round((left_queue_at - job["created_at"]).total_seconds() * 1000)
+
+
+def _ms(value: float) -> float:
+    return round(value, 3)

@@ -1,0 +1,75 @@
+"""A job row as the public Job object of ``/v1``. Pure: same row and time, same object."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from app.files.links import LinkSigner
+from app.jobs.record import JobRow
+
+
+def job_view(
+    job: JobRow, *, links: LinkSigner, now: datetime, queue_position: int | None = None
+) -> dict[str, Any]:
+    """Render a job, with links to its outputs that work for 15 minutes.
+
+    ``queue_position`` (1 is next) comes from ``queries.queue_position`` for a single queued job;
+    lists leave it null. Outputs past ``expires_at`` have a null ``url``.
+    """
+    path = f"{links.base_url}/v1/jobs/{job['id']}"
+    return {
+        "id": job["id"],
+        "object": "job",
+        "engine": job["engine"],
+        "model": job["model"],
+        "status": job["status"],
+        "priority": job["priority"],
+        "created_at": _time(job["created_at"]),
+        "started_at": _time(job["started_at"]),
+        "finished_at": _time(job["finished_at"]),
+        "expires_at": _time(job["expires_at"]),
+        "queue_position": queue_position,
+        "progress": {
+            "done": job["progress_done"],
+            "total": job["progress_total"],
+            "unit": job["progress_unit"],
+            "fps": job["progress_fps"],
+        },
+        "attempt": job["attempt"],
+        "quote": {name: job["quote"][name] for name in ("tokens", "max_tokens", "rate_card")},
+        "usage": job["usage"],
+        "output": _output(job, links=links, now=now),
+        "error": job["error"],
+        "batch": None,
+        "project": job["project"],
+        "user": job["end_user"],
+        "metadata": job["metadata"],
+        "links": {"self": path, "cancel": f"{path}/cancel", "events": f"{path}/events"},
+    }
+
+
+def _output(job: JobRow, *, links: LinkSigner, now: datetime) -> dict[str, Any] | None:
+    output = job["output"]
+    if output is None:
+        return None
+    gone = job["expires_at"] is not None and job["expires_at"] <= now
+    files = [
+        {
+            "id": file["id"],
+            "url": None
+            if gone
+            else links.content_url(file_id=file["id"], tenant_id=job["tenant_id"], now=now),
+            "name": file["name"],
+            "media_type": file["media_type"],
+            "bytes": file["bytes"],
+            "sha256": file["sha256"],
+        }
+        for file in output["files"]
+    ]
+    return {"files": files, "data": output["data"]}
+
+
+def _time(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

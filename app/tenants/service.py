@@ -1,0 +1,282 @@
+"""Tenants, projects and keys: the only writer of those tables."""
+
+import base64
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.errors import (
+    AuthenticationError,
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from app.ids import new_id
+from app.secret_box import SecretBox
+from app.tenants.keys import MintedKey, hash_key, mint, parse
+from app.tenants.models import ApiKey, Project, Tenant
+from billing.amounts import from_number
+from billing.grants import issue
+from billing.wallets import open_wallet
+
+NAME_LENGTH_MAX: Final = 128
+WEBHOOK_SECRET_BYTES: Final = 32
+CHOICES: Final = {
+    "group": ("free", "vip", "enterprise"),
+    "mode": ("prepaid", "postpaid"),
+    "consent_mode": ("request", "contract"),
+}
+DEMO_TENANT: Final = "demo"
+DEMO_TOKENS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller whose key was checked."""
+
+    tenant_id: str | None  # None: an operator's key
+    project_id: str | None
+    key_id: str
+    role: str  # tenant | admin
+    project: str | None = None  # its name
+    consent_mode: str = "request"  # of the tenant: request | contract
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just created; the only moment its text exists."""
+
+    id: str
+    minted: MintedKey
+
+
+@dataclass(frozen=True, slots=True)
+class DemoAccess:
+    """The demo tenant; the keys are None when an earlier start created them."""
+
+    tenant_id: str
+    tenant_key: str | None
+    admin_key: str | None
+
+    def __repr__(self) -> str:
+        """Keep the keys out of logs and tracebacks."""
+        return f"DemoAccess(tenant_id={self.tenant_id!r})"
+
+
+def authenticate(session: Session, key: str, now: datetime) -> Principal:
+    """Find out who calls, with one query; a malformed key needs none.
+
+    Raises:
+        AuthenticationError: ``key_malformed``, ``key_unknown``, ``key_revoked`` or ``key_expired``.
+    """
+    public_part = parse(key)
+    row = session.execute(
+        select(ApiKey, Project.name, Tenant.consent_mode)
+        .outerjoin(Tenant, Tenant.id == ApiKey.tenant_id)
+        .outerjoin(Project, Project.id == ApiKey.project_id)
+        .where(ApiKey.public_part == public_part)
+    ).one_or_none()
+    if row is None or not hmac.compare_digest(row[0].secret_hash, hash_key(key)):
+        raise AuthenticationError(
+            "The API key is not known here. Check that it belongs to this server.",
+            code="key_unknown",
+        )
+    found, project, consent_mode = row
+    if found.revoked_at is not None and found.revoked_at <= now:
+        raise AuthenticationError("The API key was revoked. Use another.", code="key_revoked")
+    if found.expires_at is not None and found.expires_at <= now:
+        raise AuthenticationError("The API key has expired. Use another.", code="key_expired")
+    return Principal(
+        tenant_id=found.tenant_id,
+        project_id=found.project_id,
+        key_id=found.id,
+        role=found.role,
+        project=project,
+        consent_mode=consent_mode or "request",
+    )
+
+
+def create_tenant(
+    session: Session,
+    *,
+    name: str,
+    box: SecretBox,
+    group: str = "free",
+    zone: str = "UTC",
+    mode: str = "prepaid",
+    consent_mode: str = "request",
+) -> Tenant:
+    """Create a tenant with an empty wallet and its own webhook secret.
+
+    Raises:
+        InvalidRequestError: a name, zone, group or mode that cannot be.
+        ConflictError: code ``name_taken``.
+    """
+    _check_tenant(name=name, zone=zone, group=group, mode=mode, consent_mode=consent_mode)
+    secret = f"whsec_{base64.b64encode(secrets.token_bytes(WEBHOOK_SECRET_BYTES)).decode()}"
+    tenant_id = session.execute(
+        insert(Tenant)
+        .values(
+            id=new_id("ten"),
+            name=name,
+            group=group,
+            zone=zone,
+            mode=mode,
+            consent_mode=consent_mode,
+            webhook_secret=box.encrypt(secret),
+        )
+        .on_conflict_do_nothing(index_elements=["name"])
+        .returning(Tenant.id)
+    ).scalar_one_or_none()
+    if tenant_id is None:
+        raise ConflictError(f"A tenant named {name!r} exists. Choose another.", code="name_taken")
+    open_wallet(session, tenant_id)
+    return get_tenant(session, tenant_id)
+
+
+def _check_tenant(*, name: str, zone: str, **choices: str) -> None:
+    wrong = [
+        FieldError(f"/{field}", f"one of {', '.join(CHOICES[field])}")
+        for field, value in choices.items()
+        if value not in CHOICES[field]
+    ]
+    if not 0 < len(name.strip()) <= NAME_LENGTH_MAX or not name.isprintable():
+        wrong.append(FieldError("/name", f"1 to {NAME_LENGTH_MAX} printable characters"))
+    if not _is_zone(zone):
+        wrong.append(FieldError("/zone", "an IANA time zone such as Asia/Shanghai"))
+    if wrong:
+        raise InvalidRequestError(
+            f"The tenant cannot be created: {wrong[0].pointer} must be {wrong[0].detail}.",
+            errors=wrong,
+        )
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def get_tenant(session: Session, tenant_id: str) -> Tenant:
+    """The tenant with this id; raises ``NotFoundError``."""
+    tenant = session.get(Tenant, tenant_id)
+    if tenant is None:
+        raise NotFoundError("There is no such tenant.", code="tenant_not_found")
+    return tenant
+
+
+def find_tenants(session: Session, *, names_or_ids: Sequence[str]) -> dict[str, Tenant]:
+    """Tenants by what an operator called them, a name or an id; unknown ones are left out."""
+    wanted = list(names_or_ids)
+    tenants = session.scalars(
+        select(Tenant).where(or_(Tenant.id.in_(wanted), Tenant.name.in_(wanted)))
+    ).all()
+    found = {tenant.name: tenant for tenant in tenants} | {tenant.id: tenant for tenant in tenants}
+    return {called: found[called] for called in wanted if called in found}
+
+
+def tenant_webhook_secret(session: Session, *, tenant_id: str, box: SecretBox) -> str:
+    """The ``whsec_`` secret that signs what has no secret of its own."""
+    return box.decrypt(get_tenant(session, tenant_id).webhook_secret)
+
+
+def ensure_project(session: Session, *, tenant_id: str, name: str) -> str:
+    """The id of a tenant's project; it is created when it is named for the first time."""
+    found = session.scalar(
+        select(Project.id).where(Project.tenant_id == tenant_id, Project.name == name)
+    )
+    if found is not None:
+        return found
+    session.execute(
+        insert(Project)
+        .values(id=new_id("prj"), tenant_id=tenant_id, name=name)
+        .on_conflict_do_nothing()
+    )
+    return session.scalars(
+        select(Project.id).where(Project.tenant_id == tenant_id, Project.name == name)
+    ).one()
+
+
+def create_key(
+    session: Session,
+    *,
+    tenant_id: str | None,
+    project: str | None = None,
+    name: str = "",
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Create a key of a tenant, or an admin key when ``tenant_id`` is None.
+
+    Only its hash is stored: show ``minted.key`` to the caller now or never.
+    """
+    project_id = None
+    if tenant_id is not None:
+        get_tenant(session, tenant_id)
+        if project is not None:
+            project_id = ensure_project(session, tenant_id=tenant_id, name=project)
+    minted = mint()
+    key_id = new_id("key")
+    session.execute(
+        insert(ApiKey).values(
+            id=key_id,
+            tenant_id=tenant_id,
+            project_id=project_id,
+            role="admin" if tenant_id is None else "tenant",
+            name=name,
+            public_part=minted.public_part,
+            secret_hash=minted.secret_hash,
+            expires_at=expires_at,
+        )
+    )
+    return NewKey(id=key_id, minted=minted)
+
+
+def revoke_key(session: Session, *, key_id: str, tenant_id: str | None = None) -> None:
+    """End a key at once; revoking twice is fine. With ``tenant_id`` only that tenant's keys."""
+    statement = update(ApiKey).where(ApiKey.id == key_id).returning(ApiKey.id)
+    if tenant_id is not None:
+        statement = statement.where(ApiKey.tenant_id == tenant_id)
+    revoked = session.scalar(
+        statement.values(revoked_at=text("coalesce(revoked_at, clock_timestamp())"))
+    )
+    if revoked is None:
+        raise NotFoundError("There is no such API key.", code="key_not_found")
+
+
+def bootstrap_demo(session: Session, *, box: SecretBox, now: datetime) -> DemoAccess:
+    """Create the demo tenant with its tokens, its key and an admin key; do nothing the next time.
+
+    Its consent is attested once by contract, so that face jobs of existing clients run unchanged.
+    """
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('pixelmeter demo tenant'))"))
+    known = session.scalar(select(Tenant.id).where(Tenant.name == DEMO_TENANT))
+    if known is not None:
+        return DemoAccess(tenant_id=known, tenant_key=None, admin_key=None)
+    tenant = create_tenant(session, name=DEMO_TENANT, box=box, consent_mode="contract")
+    issue(
+        session,
+        tenant=tenant.id,
+        amount=from_number(DEMO_TOKENS),
+        kind="purchase",
+        idem_key="demo:first-start",
+        actor="system",
+        now=now,
+    )
+    tenant_key = create_key(session, tenant_id=tenant.id, name="demo")
+    admin_key = create_key(session, tenant_id=None, name="first admin")
+    return DemoAccess(
+        tenant_id=tenant.id,
+        tenant_key=tenant_key.minted.key,
+        admin_key=admin_key.minted.key,
+    )
