@@ -1,0 +1,296 @@
+"""Pictures: header before pixels, one plain form in memory, clean files out.
+
+Whatever the file holds (rotation, palette, CMYK, 16 bits, grey, alpha), engines see upright
+8-bit BGR. What is written carries pixels, alpha and the colour profile, and no other metadata:
+places and camera names of the input do not leave with the result.
+"""
+
+import mmap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
+from engines.media.limits import MediaLimits
+from engines.media.sniff import SNIFF_BYTES, refused_kind, sniff
+from engines.media.structure import check_structure
+from engines.spec import MediaInfo, MediaKind
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/tiff": "TIFF",
+    "image/bmp": "BMP",
+    "image/gif": "GIF",
+}
+_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+_SAVE_OPTIONS: dict[str, dict[str, int]] = {
+    "image/jpeg": {"quality": 95, "subsampling": 0},
+    "image/png": {"compress_level": 4},
+    "image/webp": {"quality": 92},
+}
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_GREY_MODES = frozenset({"1", "L", "LA", "La"})
+_OPAQUE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright picture in memory."""
+
+    pixels: Pixels  # [height, width, 3] BGR
+    alpha: Pixels | None = None  # [height, width]; None: opaque everywhere
+    icc: bytes | None = None  # RGB colour profile of the pixels; None: sRGB
+    is_grey: bool = False  # the file itself had no colour channels
+    media_type: str = "image/png"  # of the file it came from
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+
+def probe_image(path: Path, *, limits: MediaLimits) -> MediaInfo:
+    """Check a picture file whole, cheapest check first, and tell its facts.
+
+    Raises:
+        InvalidInputError: codes ``empty_file``, ``unsupported_media``, ``image_too_large``,
+            ``animated_image``, ``image_truncated``, ``trailing_data``, ``unsupported_pixels``,
+            ``media_unreadable``.
+    """
+    media_type = _image_type(path)
+    size = path.stat().st_size
+    if size > limits.max_image_bytes:
+        message = f"the picture has {size} bytes; at most {limits.max_image_bytes} are taken"
+        raise InvalidInputError(message, code="image_too_large")
+    with _opened(path, media_type, limits) as image:
+        _check_structure(path, media_type)
+        width, height = _decoded(image).size
+    return MediaInfo(
+        kind=MediaKind.IMAGE, media_type=media_type, bytes=size, width=width, height=height
+    )
+
+
+def read_image(path: Path, *, limits: MediaLimits | None = None) -> Picture:
+    """Decode a picture file into upright 8-bit BGR.
+
+    Raises:
+        InvalidInputError: the codes of ``probe_image`` that concern pixels.
+        ExhaustedError: not enough memory here.
+    """
+    media_type = _image_type(path)
+    with _opened(path, media_type, limits or MediaLimits()) as image:
+        is_grey = image.mode in _GREY_MODES or image.mode.startswith("I;16")
+        icc = image.info.get("icc_profile")
+        upright = _decoded(image)
+    alpha = None
+    if "A" in upright.getbands():
+        band = np.asarray(upright.getchannel("A"))
+        alpha = np.ascontiguousarray(band) if (band < _OPAQUE).any() else None
+    rgb = np.asarray(upright.convert("RGB"))
+    return Picture(
+        pixels=np.ascontiguousarray(rgb[:, :, ::-1]),
+        alpha=alpha,
+        icc=icc if isinstance(icc, bytes) and icc[16:20] == b"RGB " else None,
+        is_grey=is_grey,
+        media_type=media_type,
+    )
+
+
+def write_image(picture: Picture, path: Path, *, media_type: str = "image/png") -> None:
+    """Encode pixels, alpha and colour profile; JPEG, which has no alpha, is laid on white."""
+    if media_type not in _SAVE_OPTIONS:
+        message = f"pictures are written as {', '.join(_SAVE_OPTIONS)}, not {media_type}"
+        raise EngineFaultError(message)
+    image = Image.fromarray(np.ascontiguousarray(picture.pixels[:, :, ::-1]))
+    if picture.alpha is not None:
+        alpha = Image.fromarray(picture.alpha)
+        if media_type == "image/jpeg":
+            white = Image.new("RGB", image.size, "white")
+            image = Image.composite(image, white, alpha)
+        else:
+            image.putalpha(alpha)
+    image.save(
+        path,
+        format=FORMATS[media_type],
+        icc_profile=picture.icc,
+        **_SAVE_OPTIONS[media_type],
+    )
+
+
+def output_type(media_type: str) -> str:
+    """What a result of a picture of this type is written as: its own type, or else PNG."""
+    return media_type if media_type in _SAVE_OPTIONS else "image/png"
+
+
+def suffix_of(media_type: str) -> str:
+    """The file suffix of a written type, with its dot."""
+    return _SUFFIXES[media_type]
+
+
+def _image_type(path: Path) -> str:
+    with path.open("rb") as stream:
+        first = stream.read(SNIFF_BYTES)
+    if not first:
+        raise InvalidInputError("the file is empty; send its content", code="empty_file")
+    media_type = sniff(first)
+    if media_type not in FORMATS:
+        kind = f"a video ({media_type})" if media_type else refused_kind(first)
+        message = f"this is {kind}; send a JPEG, PNG, WebP, TIFF, BMP or GIF picture"
+        raise InvalidInputError(message, code="unsupported_media")
+    return media_type
+
+
+@contextmanager
+def _opened(path: Path, media_type: str, limits: MediaLimits) -> Iterator[Image.Image]:
+    """The header within limits; decoding happens inside the block, errors are told apart here."""
+    with warnings.catch_warnings():
+        # Pillow warns about bad metadata, which is of no use here: pixels decide.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=[FORMATS[media_type]]) as image:
+                _check_size(image.size, limits)
+                _check_single(image, media_type)
+                yield image
+        except (InvalidInputError, EngineFaultError):
+            raise
+        except MemoryError as error:
+            raise ExhaustedError("not enough memory to decode this picture here") from error
+        except Image.DecompressionBombError as error:
+            raise _too_large(limits) from error
+        except Exception as error:  # a decoder fed hostile bytes may raise anything
+            raise _unreadable(error) from error
+
+
+def _check_size(size: tuple[int, int], limits: MediaLimits) -> None:
+    width, height = size
+    if width <= 0 or height <= 0:
+        raise InvalidInputError("the picture has no pixels", code="media_unreadable")
+    if width * height > limits.max_image_pixels or max(size) > limits.max_image_side:
+        raise _too_large(limits, found=f"{width}x{height}")
+
+
+def _check_single(image: Image.Image, media_type: str) -> None:
+    if media_type == "image/jpeg":
+        return  # further pictures of a multi-picture JPEG are previews and depth maps
+    try:
+        image.seek(1)
+    except (EOFError, ValueError):
+        return
+    message = "the picture moves or has several pages; send one frame, or the clip as a video"
+    raise InvalidInputError(message, code="animated_image")
+
+
+def _check_structure(path: Path, media_type: str) -> None:
+    with (
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        # mmap slices, indexes and searches like bytes without reading the file into memory
+        check_structure(data, media_type)  # type: ignore[arg-type]
+
+
+def _decoded(image: Image.Image) -> Image.Image:
+    """Every pixel, upright, as L, LA, RGB or RGBA with 8 bits."""
+    image.load()
+    # asked before the conversion, which may drop EXIF, and after loading, which turns TIFF itself
+    transpose = _UPRIGHT.get(_orientation(image))
+    plain = _plain(image)
+    return plain if transpose is None else plain.transpose(transpose)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode == "CMYK":
+        return _from_cmyk(image)
+    target = _target_mode(image)
+    if target is None:
+        message = f"pixels of the kind {image.mode} are not supported; save it as 8-bit RGB"
+        raise InvalidInputError(message, code="unsupported_pixels")
+    return image if image.mode == target else image.convert(target)
+
+
+def _target_mode(image: Image.Image) -> str | None:
+    if "transparency" in image.info and image.mode in {"1", "L", "P", "RGB"}:
+        return "RGBA"
+    if image.mode == "P":
+        return "RGBA" if image.palette is not None and image.palette.mode == "RGBA" else "RGB"
+    return {
+        "1": "L",
+        "L": "L",
+        "LA": "LA",
+        "La": "LA",
+        "PA": "RGBA",
+        "RGB": "RGB",
+        "RGBX": "RGB",
+        "RGBA": "RGBA",
+        "RGBa": "RGBA",
+        "YCbCr": "RGB",
+    }.get(image.mode)
+
+
+def _from_cmyk(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes) and profile[16:20] == b"CMYK":
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # noqa: BLE001 - broken EXIF says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _too_large(limits: MediaLimits, *, found: str = "far too many pixels") -> InvalidInputError:
+    message = (
+        f"the picture has {found}; at most {limits.max_image_pixels} pixels and "
+        f"{limits.max_image_side} per side are taken: scale it down"
+    )
+    return InvalidInputError(message, code="image_too_large")
+
+
+def _unreadable(error: Exception) -> InvalidInputError:
+    text = str(error)
+    if not isinstance(error, UnidentifiedImageError) and (
+        isinstance(error, EOFError) or "truncated" in text.lower()
+    ):
+        message = "the picture is cut off before its end; send the whole file"
+        return InvalidInputError(message, code="image_truncated")
+    message = "the picture cannot be decoded: it is damaged or of a rare kind; save it as PNG"
+    return InvalidInputError(message, code="media_unreadable")
