@@ -1,1 +1,1 @@
-"""Face detection and alignment shared by engines that look at faces."""
+"""Faces in a picture: where they are, their five points, and how to line them up."""
