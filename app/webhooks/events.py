@@ -1,0 +1,26 @@
+"""The types of events and who wants which. Pure."""
+
+from collections.abc import Collection
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """What a webhook can tell; public names."""
+
+    JOB_STARTED = "job.started"  # a worker took the job
+    JOB_SUCCEEDED = "job.succeeded"  # settled; outputs are ready
+    JOB_FAILED = "job.failed"  # gave up; nothing was charged
+    JOB_CANCELED = "job.canceled"  # stopped on request; the work so far was charged
+    JOB_EXPIRED = "job.expired"  # missed its start deadline; nothing was charged
+    TEST = "test"  # asked for by hand
+
+
+# Said only to those who name them: they are many and change nothing.
+ON_REQUEST = frozenset({EventType.JOB_STARTED})
+
+
+def wants(events: Collection[str], event: EventType) -> bool:
+    """Whether a subscription to ``events`` covers this one; an empty one means all final events."""
+    if events:
+        return event.value in events
+    return event not in ON_REQUEST

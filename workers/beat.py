@@ -1,0 +1,19 @@
+"""What happens by the clock. Every effect is idempotent: two beats only do the same work twice."""
+
+from typing import Any
+
+from workers.routing import TaskName
+
+SWEEP_EVERY_S = 30.0
+COLLECT_FILES_EVERY_S = 300.0
+
+
+def _entry(task: TaskName, every_s: float) -> dict[str, Any]:
+    # A hint that was not read before the next one is due says nothing new: let it expire.
+    return {"task": task.value, "schedule": every_s, "options": {"expires": every_s}}
+
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "sweep": _entry(TaskName.SWEEP, SWEEP_EVERY_S),
+    "collect-files": _entry(TaskName.COLLECT_FILES, COLLECT_FILES_EVERY_S),
+}

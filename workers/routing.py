@@ -1,0 +1,46 @@
+"""Names of tasks and queues. Pure data that the dispatcher, the worker and the tests share."""
+
+from enum import StrEnum
+
+from app.jobs.states import PRIORITY_LEVELS, Priority
+
+
+class TaskName(StrEnum):
+    """Every Celery task, by the name that travels."""
+
+    RUN_JOB = "workers.run_job.run_job"  # one attempt of one job
+    SETTLE = "workers.settle.settle"  # hint: usage records wait for settlement
+    DELIVER = "workers.deliver.deliver"  # hint: webhook deliveries are due
+    SWEEP = "workers.sweep.sweep"  # hint: look for forgotten promises
+    COLLECT_FILES = "workers.sweep.collect_files"  # hint: remove expired files
+
+
+class Queue(StrEnum):
+    """Every queue that is not an engine's."""
+
+    BILLING = "billing"
+    WEBHOOKS = "webhooks"
+    MAINTENANCE = "maintenance"
+
+
+TASK_MODULES = ("workers.run_job", "workers.settle", "workers.deliver", "workers.sweep")
+
+ROUTES: dict[str, dict[str, str]] = {
+    TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
+    TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
+    TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.COLLECT_FILES.value: {"queue": Queue.MAINTENANCE.value},
+}
+
+# Redis keeps one list per step; steps that are too few merge levels.
+PRIORITY_STEPS = tuple(sorted(PRIORITY_LEVELS.values()))
+
+
+def engine_queue(engine: str) -> str:
+    """The queue that an engine's jobs wait in, ``engine.detect``."""
+    return f"engine.{engine}"
+
+
+def message_priority(priority: Priority) -> int:
+    """The number Redis sorts by; 0 is first."""
+    return PRIORITY_LEVELS[priority]
