@@ -86,7 +86,7 @@ class HaarFaces:
             outputRejectLevels=True,
         )
         return [
-            _Square(x=x / ratio, y=y / ratio, side=side / ratio, weight=float(weight))
+            _Square(float(x / ratio), float(y / ratio), float(side / ratio), float(weight))
             for (x, y, side, _), weight in zip(boxes, np.ravel(weights), strict=True)
             if weight >= WEIGHT_MIN
         ]

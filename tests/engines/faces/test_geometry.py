@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.faces.geometry import Template, UnusableFaceError, apply, invert, similarity
+
+POINTS = Template.ARCFACE_112.points(112)
+
+
+def transform(scale: float, angle: float, x: float, y: float) -> np.ndarray:
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    return np.array([[cos, -sin, x], [sin, cos, y]])
+
+
+@given(
+    scale=st.floats(0.05, 40),
+    angle=st.floats(-3.1, 3.1),
+    x=st.floats(-5000, 5000),
+    y=st.floats(-5000, 5000),
+)
+def test_a_known_similarity_is_found_exactly(scale, angle, x, y):
+    known = transform(scale, angle, x, y)
+    assert np.allclose(similarity(POINTS, apply(known, POINTS)), known, atol=1e-6)
+
+
+def test_noisy_points_give_the_same_answer_as_umeyama_by_svd():
+    random = np.random.default_rng(7)
+    target = apply(transform(1.7, 0.4, 30, -12), POINTS) + random.normal(0, 4, POINTS.shape)
+    p, q = POINTS - POINTS.mean(0), target - target.mean(0)
+    u, s, vt = np.linalg.svd(q.T @ p / len(p))
+    d = np.array([1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = u @ np.diag(d) @ vt
+    scale = (s * d).sum() / p.var(axis=0).sum()
+    linear = scale * rotation
+    expected = np.column_stack([linear, target.mean(0) - linear @ POINTS.mean(0)])
+    assert np.allclose(similarity(POINTS, target), expected, atol=1e-9)
+
+
+def test_the_inverse_brings_points_back():
+    matrix = transform(0.3, 2.0, 400, 5)
+    assert np.allclose(apply(invert(matrix), apply(matrix, POINTS)), POINTS)
+
+
+def test_a_reflection_is_never_returned():
+    mirrored = POINTS * [-1, 1]
+    matrix = similarity(POINTS + [0, 3], mirrored)
+    assert np.linalg.det(matrix[:, :2]) > 0
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.full((5, 2), 40.0),
+        np.full((5, 2), np.nan),
+        np.where(np.arange(10).reshape(5, 2) == 3, np.inf, POINTS),
+        POINTS * 1e-4,
+    ],
+    ids=["coincident", "nan", "infinite", "tiny"],
+)
+def test_points_that_fix_no_position_are_refused(points):
+    with pytest.raises(UnusableFaceError) as caught:
+        similarity(points, POINTS)
+    assert caught.value.code == "face_unusable"
+    with pytest.raises(UnusableFaceError):
+        similarity(POINTS, points)
+
+
+def test_shapes_that_contradict_each_other_are_refused():
+    ring = np.exp(2j * np.pi * np.arange(5) / 5)
+    source = np.column_stack([ring.real, ring.imag]) * 50
+    target = np.column_stack([(ring**2).real, (ring**2).imag]) * 50
+    with pytest.raises(UnusableFaceError):
+        similarity(source, target)
+
+
+def test_templates_are_the_published_pixels():
+    assert np.allclose(Template.ARCFACE_112.points(112)[0], [38.2946, 51.6963], atol=1e-3)
+    assert np.allclose(Template.ARCFACE_128.points(128)[2], [64.0252, 71.7366], atol=1e-3)
+    assert np.allclose(Template.FFHQ_512.points(512)[4], [313.0891, 371.1512], atol=1e-3)
+    # The swapper's template is the recogniser's, moved by its margin.
+    shift = Template.ARCFACE_128.points(128) - Template.ARCFACE_112.points(112)
+    assert np.allclose(shift, [8, 0], atol=1e-3)
