@@ -137,6 +137,10 @@ CREATE TABLE job (
 );
 CREATE INDEX ix_job_tenant_id_id ON job (tenant_id, id);
 CREATE INDEX ix_job_queued ON job (priority, id) WHERE status = 'queued';
+CREATE INDEX ix_job_waiting ON job (priority, tenant_id, engine, id)
+    WHERE status = 'queued' AND dispatched_at IS NULL;
+CREATE INDEX ix_job_published ON job (engine, dispatched_at)
+    WHERE status = 'queued' AND dispatched_at IS NOT NULL;
 CREATE INDEX ix_job_leased ON job (lease_expires_at)
     WHERE status IN ('starting','processing','finalizing');
 CREATE INDEX ix_job_start_deadline_at ON job (start_deadline_at)

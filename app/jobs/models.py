@@ -73,6 +73,20 @@ class Job(Base):
         ),
         Index("ix_job_tenant_id_id", "tenant_id", "id"),
         Index("ix_job_queued", "priority", "id", postgresql_where=text("status = 'queued'")),
+        Index(  # the dispatcher steps from lane to lane, however many jobs wait in one
+            "ix_job_waiting",
+            "priority",
+            "tenant_id",
+            "engine",
+            "id",
+            postgresql_where=text("status = 'queued' AND dispatched_at IS NULL"),
+        ),
+        Index(
+            "ix_job_published",
+            "engine",
+            "dispatched_at",
+            postgresql_where=text("status = 'queued' AND dispatched_at IS NOT NULL"),
+        ),
         Index(
             "ix_job_leased",
             "lease_expires_at",

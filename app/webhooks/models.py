@@ -49,7 +49,7 @@ class WebhookDelivery(Base):
     event_id: Mapped[str] = mapped_column(ForeignKey("webhook_event.id"))
     tenant_id: Mapped[str]
     endpoint_id: Mapped[str | None]  # null: the job's own webhook
-    lane: Mapped[str]  # endpoint id, or origin of a job's own webhook: shares an in-flight cap
+    lane: Mapped[str]  # endpoint id, or tenant and origin of a job's own: one in-flight cap
     url: Mapped[str] = mapped_column(Text)
     secret: Mapped[bytes] = mapped_column(LargeBinary)  # encrypted, as it was when booked
     status: Mapped[str] = mapped_column(default="pending")  # pending|delivered|exhausted|disabled

@@ -123,7 +123,7 @@ def _destinations(
         sealed = job_webhook.get("secret")
         own = base64.b64decode(sealed) if sealed else _default_secret(session, tenant_id)
         url = str(job_webhook["url"])
-        yield _Destination(url, own, origin(url), None)
+        yield _Destination(url, own, f"{tenant_id} {origin(url)}", None)
     endpoints = session.scalars(
         select(WebhookEndpoint).where(
             WebhookEndpoint.tenant_id == tenant_id, WebhookEndpoint.enabled

@@ -17,7 +17,7 @@ def render(event: EventType, *, at: datetime, sequence: int, data: Mapping[str, 
     What makes a job too large for a webhook (hundreds of predictions, long metadata) is left out
     and says so; the job itself has it.
     """
-    envelope = {
+    envelope: dict[str, Any] = {
         "type": event.value,
         "timestamp": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "sequence": sequence,
