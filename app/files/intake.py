@@ -1,0 +1,118 @@
+"""The inputs of one request, wherever they come from, and nothing left when it is refused.
+
+Open an ``Intake`` around everything up to the commit::
+
+    with intake_desk.open(session, tenant_id=..., now=...) as intake:
+        submit(session, ..., intake=intake)
+        session.commit()
+
+Whatever it stored is deleted again if the block ends by an exception, a failed commit included.
+"""
+
+import base64
+import binascii
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO, Final
+
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidRequestError, ProblemError, TooLargeError
+from app.files.models import File
+from app.files.service import Probe, ingest
+from app.storage import Storage
+
+DATA_URI_BYTES_MAX: Final = 24 * 1024 * 1024
+_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;[\w-]+=[\w.+-]+)*;base64,")
+
+# Fetches an address into an open temporary file, under the rules of ``app.outbound``.
+Fetch = Callable[[str], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeDesk:
+    """What taking in files needs in this process; shared by all requests."""
+
+    storage: Storage
+    probe: Probe
+    fetch: Fetch
+    max_bytes: int
+
+    @contextmanager
+    def open(self, session: Session, *, tenant_id: str, now: datetime) -> "Iterator[Intake]":
+        """Take in files for one request; they go again if the block ends by an exception."""
+        intake = Intake(desk=self, session=session, tenant_id=tenant_id, now=now)
+        try:
+            yield intake
+        except BaseException:
+            intake.discard()
+            raise
+
+
+@dataclass(slots=True)
+class Intake:
+    """The files that one request brought along."""
+
+    desk: IntakeDesk
+    session: Session
+    tenant_id: str
+    now: datetime
+    stored: list[File] = field(default_factory=list)
+
+    def store(self, stream: BinaryIO, *, name: str | None) -> File:
+        """Take in an uploaded part; see ``app.files.service.ingest`` for what it refuses."""
+        file = ingest(
+            self.session,
+            self.desk.storage,
+            tenant_id=self.tenant_id,
+            stream=stream,
+            name=name,
+            max_bytes=self.desk.max_bytes,
+            probe=self.desk.probe,
+            now=self.now,
+        )
+        self.stored.append(file)
+        return file
+
+    def store_data_uri(self, text: str) -> File:
+        """Take in ``data:image/png;base64,...``; the type it claims is not believed."""
+        return self.store(io.BytesIO(decode_data_uri(text)), name=None)
+
+    def store_url(self, url: str) -> File:
+        """Fetch an address and take in what it gives."""
+        with self.desk.fetch(url) as stream:
+            return self.store(stream, name=url.partition("?")[0])
+
+    def discard(self) -> None:
+        """Delete the stored objects; the caller rolls the rows back."""
+        for file in self.stored:
+            self.desk.storage.delete(file.storage_key)
+        self.stored.clear()
+
+
+def decode_data_uri(text: str) -> bytes:
+    """The bytes of a base64 data URI; raises ``data_uri_malformed`` or ``file_too_large``."""
+    head = _DATA_URI.match(text[:256])
+    if head is None:
+        raise _malformed()
+    if len(text) > DATA_URI_BYTES_MAX * 4 // 3 + 256:
+        raise TooLargeError(
+            f"Inline data is limited to {DATA_URI_BYTES_MAX} bytes. "
+            "Upload the file with POST /v1/files and send its id.",
+            code="file_too_large",
+        )
+    try:
+        return base64.b64decode(text[head.end() :], validate=True)
+    except (binascii.Error, ValueError):
+        raise _malformed() from None
+
+
+def _malformed() -> ProblemError:
+    return InvalidRequestError(
+        "The data URI is not base64. Send data:image/png;base64,... or upload the file.",
+        code="data_uri_malformed",
+    )
