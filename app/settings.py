@@ -31,6 +31,7 @@ class Settings:
     max_image_pixels: int
     max_video_duration_s: int
     test_media: Path | None
+    api_key: str | None = None  # what the command line sends; None: the one in dev.json
 
     def require_database_url(self) -> str:
         """The database address, or a sentence that says how to get one."""
@@ -59,7 +60,13 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_image_pixels=_integer(env, "PIXELMETER_MAX_IMAGE_PIXELS", 25_000_000),
         max_video_duration_s=_integer(env, "PIXELMETER_MAX_VIDEO_DURATION_S", 1800),
         test_media=Path(test_media).resolve() if test_media else None,
+        api_key=env.get("PIXELMETER_API_KEY") or None,
     )
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's whole environment, for the processes it starts."""
+    return dict(os.environ)
 
 
 def _hosts(text: str) -> frozenset[str]:

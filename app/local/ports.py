@@ -1,0 +1,50 @@
+"""TCP ports on the loopback address."""
+
+import socket
+
+import psutil
+
+from app.local.errors import PortInUseError
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def require_free(port: int, *, option: str) -> None:
+    """Make sure that we can listen on ``port``.
+
+    Raises:
+        PortInUseError: names the port, who has it, and the option that chooses another one.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server itself does: a port in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            message = (
+                f"Port {port} is not free: {_holder(port) or error.strerror}. "
+                f"Stop that program, or choose another port with {option}, "
+                f"for example {option} {free_port()}."
+            )
+            raise PortInUseError(message) from None
+
+
+def _holder(port: int) -> str | None:
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
+                continue
+            if connection.pid is not None:
+                name = psutil.Process(connection.pid).name()
+                return f"{name} (pid {connection.pid}) listens on it"
+    except psutil.Error:
+        return None  # only the name is lost; the port is still known to be taken
+    return None

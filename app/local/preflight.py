@@ -1,0 +1,76 @@
+"""What can be known before anything is started: given servers answer, the storage is usable."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+
+from app.local.errors import AddressError
+
+CONNECT_TIMEOUT_S = 5
+
+
+def check_database(url: str) -> None:
+    """Connect to a PostgreSQL that the environment names.
+
+    Raises:
+        AddressError: it cannot be reached; the password is not in the message.
+    """
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S):
+            return
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+    message = (
+        f"DATABASE_URL {hide_password(url)} cannot be used: {reason}. Start that server, correct "
+        "the address, or unset DATABASE_URL to use the embedded PostgreSQL."
+    )
+    raise AddressError(message)
+
+
+def check_redis(url: str) -> None:
+    """Connect to a Redis that the environment names.
+
+    Raises:
+        AddressError: it cannot be reached.
+    """
+    try:
+        client = redis.Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_S)
+        client.ping()
+        client.close()
+    except (redis.RedisError, ValueError) as error:
+        message = (
+            f"REDIS_URL {hide_password(url)} cannot be used: {error}. Start that server, correct "
+            "the address, or unset REDIS_URL to use the embedded Redis."
+        )
+        raise AddressError(message) from error
+
+
+def check_storage(url: str) -> None:
+    """Look at the scheme and make sure that the folder can exist.
+
+    Raises:
+        AddressError: the scheme is not supported, or the folder cannot be created.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "file" or not parts.path.startswith("/"):
+        message = (
+            f"STORAGE_URL {hide_password(url)} is not supported: this version stores files in a "
+            "local folder. Use an absolute one, for example STORAGE_URL=file:///var/pixelmeter/files"
+        )
+        raise AddressError(message)
+    try:
+        Path(parts.path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"STORAGE_URL {url} cannot be used: {error.strerror}. Name a folder of yours."
+        raise AddressError(message) from error
+
+
+def hide_password(url: str) -> str:
+    """The address without its secret, for messages."""
+    head, separator, tail = url.rpartition("@")
+    if not separator:
+        return url
+    scheme, _, user = head.partition("://")
+    return f"{scheme}://{user.partition(':')[0]}@{tail}"

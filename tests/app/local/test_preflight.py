@@ -1,0 +1,52 @@
+import pytest
+
+from app.local.errors import AddressError
+from app.local.ports import free_port
+from app.local.preflight import check_database, check_redis, check_storage, hide_password
+
+
+def test_a_database_that_is_away_is_named_without_its_password():
+    url = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/db"
+    with pytest.raises(AddressError) as caught:
+        check_database(url)
+    message = str(caught.value)
+    assert "DATABASE_URL postgresql://me@127.0.0.1" in message
+    assert "refused" in message
+    assert "embedded PostgreSQL" in message
+    assert "hunter2" not in message
+
+
+def test_a_database_that_answers_passes(postgres_url):
+    check_database(postgres_url)
+
+
+def test_a_redis_that_is_away_is_named():
+    with pytest.raises(AddressError, match=r"REDIS_URL redis://127.*refused.*embedded Redis"):
+        check_redis(f"redis://127.0.0.1:{free_port()}/0")
+
+
+def test_a_redis_address_of_an_unknown_kind_is_refused():
+    with pytest.raises(AddressError, match="REDIS_URL amqp://x"):
+        check_redis("amqp://x")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "ftp://host/x", "relative/folder", "file:rel"])
+def test_a_storage_of_an_unknown_kind_is_refused_with_an_example(url):
+    with pytest.raises(AddressError, match=r"STORAGE_URL .* not supported.*file:///"):
+        check_storage(url)
+
+
+def test_a_storage_folder_that_cannot_exist_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AddressError, match="Not a directory"):
+        check_storage(f"file://{tmp_path}/file/below")
+
+
+def test_a_storage_folder_is_created(tmp_path):
+    check_storage(f"file://{tmp_path}/files")
+    assert (tmp_path / "files").is_dir()
+
+
+def test_an_address_without_a_password_stays_as_it_is():
+    assert hide_password("redis://host/0") == "redis://host/0"
+    assert hide_password("redis://:pw@host/0") == "redis://@host/0"
