@@ -6,6 +6,7 @@ on memory, processor time and file size, a drained error stream that cannot bloc
 together with its parent.
 """
 
+import contextlib
 import ctypes
 import functools
 import re
@@ -17,7 +18,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -59,7 +59,8 @@ def _usable(binary: str) -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     found = re.search(r"libavformat\s+(\d+)\.", text)
-    return bool(found) and int(found[1]) >= _OLDEST_LIBAVFORMAT and "--enable-libx264" in text
+    recent = found is not None and int(found[1]) >= _OLDEST_LIBAVFORMAT
+    return recent and "--enable-libx264" in text
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Process:
         watch: re.Pattern[str] | None = None,
         head: int = 0,
     ) -> None:
-        self._popen: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603, PLW1509 - see _confine
+        self._popen: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - a list
             list(arguments),
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -147,7 +148,7 @@ class Process:
             env=_ENVIRONMENT,
             pass_fds=tuple(keep),
             start_new_session=True,
-            preexec_fn=_confine(bounds),
+            preexec_fn=_confine(bounds),  # noqa: PLW1509 - system calls only, see there
         )
         assert self._popen.stderr is not None  # noqa: S101 - we asked for the pipe
         self.messages = Messages(self._popen.stderr, watch=watch, head=head)
@@ -196,10 +197,9 @@ class Process:
         self.wait()
         for pipe in (self._popen.stdin, self._popen.stdout):
             if pipe is not None:
-                try:
+                # Unflushed bytes for a dead process are of no use to anybody.
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:  # unflushed bytes for a dead process
-                    pass
 
 
 def _confine(bounds: Bounds) -> Callable[[], None]:

@@ -18,6 +18,7 @@ class Packet:
     size: int  # bytes
     checksum: str
     key: bool  # decodable on its own
+    discard: bool  # an edit list cuts it away after decoding
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ def _packet(line: str) -> Packet:
     stream, dts, pts, duration, size = (_integer(part) for part in fields[:5])
     # Without F= a packet is a plain key frame; F=0x1 and more keep the key bit and add others.
     flags = next((int(part[2:], 16) for part in fields[6:] if part.startswith("F=")), 1)
-    return Packet(stream, dts, pts, duration, size, fields[5], bool(flags & 1))
+    key, discard = bool(flags & 1), bool(flags & 4)
+    return Packet(stream, dts, pts, duration, size, fields[5], key, discard)
 
 
 def _integer(text: str) -> int:

@@ -14,3 +14,9 @@ class MediaLimits:
     max_video_pixels: int = 4096 * 2304  # width x height of one frame
     max_video_fps: float = 120.0  # mean rate
     max_video_streams: int = 16  # of any kind
+    max_video_side: int = 16_384  # pixels
+    max_video_bytes: int = 2 * 1024**3
+    max_video_frames: int = 216_000  # 30 minutes at 120 per second
+    # One probing run of ffmpeg; its memory is address space, several times what it touches.
+    probe_timeout_s: float = 60.0
+    probe_memory_bytes: int = 2 * 1024**3
