@@ -44,7 +44,7 @@ def test_the_inverse_brings_points_back():
 
 def test_a_reflection_is_never_returned():
     mirrored = POINTS * [-1, 1]
-    matrix = similarity(POINTS + [0, 3], mirrored)
+    matrix = similarity(POINTS + np.array([0, 3]), mirrored)
     assert np.linalg.det(matrix[:, :2]) > 0
 
 

@@ -28,8 +28,8 @@ def test_one_cell_decodes_to_the_face_it_describes():
     outputs["bbox_16"][0, cell] = [0.5, -0.25, np.log(4), np.log(6)]
     outputs["kps_16"][0, cell] = np.arange(10) / 10
     (found,) = decode(outputs, side_px=SIDE_PX, score_min=0.5)
-    centre = np.array([11.5, 6.75]) * 16
-    assert np.allclose(found[:4], [*(centre - [32, 48]), *(centre + [32, 48])], atol=1e-4)
+    centre, half = np.array([11.5, 6.75]) * 16, np.array([32, 48])
+    assert np.allclose(found[:4], np.concatenate([centre - half, centre + half]), atol=1e-4)
     assert np.allclose(found[4:6], [11 * 16, 7.1 * 16], atol=1e-4)
     assert found[14] == pytest.approx(0.9)
 
