@@ -1,0 +1,146 @@
+"""A synchronous client of the HTTP API: one method per call, typed errors, retries.
+
+Answers are the API's JSON objects as dictionaries. Every call that creates carries an
+``Idempotency-Key`` of its own, so a lost answer is asked for again without a second effect.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from app.client.errors import WaitTimeoutError
+from app.client.exchange import Call, Exchange, JsonObject
+
+TERMINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
+POLL_S = 0.2
+PAGE_SIZE = 100
+
+
+class Client:
+    """The resources of one API for the owner of one key; a context manager."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """The client closes ``exchange`` when it is closed."""
+        self._exchange = exchange
+        self._monotonic = monotonic
+        self._pause = pause
+
+    @classmethod
+    def connect(cls, base_url: str, api_key: str) -> Self:
+        """A client of the API at ``base_url``; connects with the first call."""
+        return cls(Exchange(base_url, api_key))
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        self._exchange.close()
+
+    def upload(self, path: Path) -> JsonObject:
+        """Send a picture or video; the answer describes it and has the ``id`` for jobs."""
+        key = _new_key()
+        return self._exchange.send(Call("POST", "/v1/files", upload=path, idempotency_key=key))
+
+    def quote(self, job: Mapping[str, Any]) -> JsonObject:
+        """What a job would cost at most; stores nothing."""
+        return self._exchange.send(Call("POST", "/v1/quotes", body=job, repeatable=True))
+
+    def submit(self, job: Mapping[str, Any], *, idempotency_key: str | None = None) -> JsonObject:
+        """Submit a job; the same ``idempotency_key`` always answers with the same job."""
+        key = idempotency_key if idempotency_key is not None else _new_key()
+        return self._exchange.send(Call("POST", "/v1/jobs", body=job, idempotency_key=key))
+
+    def job(self, job_id: str) -> JsonObject:
+        """A job as it stands."""
+        return self._exchange.send(Call("GET", f"/v1/jobs/{job_id}"))
+
+    def jobs(self, *, limit: int | None = None, **filters: str | None) -> Iterator[JsonObject]:
+        """Jobs, newest first; filters as in ``GET /v1/jobs``: status, engine, model, ..."""
+        chosen = {name: value for name, value in filters.items() if value is not None}
+        return self._list("/v1/jobs", limit=limit, filters=chosen)
+
+    def cancel(self, job_id: str) -> JsonObject:
+        """Ask a job to stop; asking twice is fine."""
+        return self._exchange.send(Call("POST", f"/v1/jobs/{job_id}/cancel", repeatable=True))
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout_s: float = 600.0,
+        progress: Callable[[JsonObject], None] = lambda _job: None,
+    ) -> JsonObject:
+        """Follow a job until it has ended and is settled; ``progress`` sees every look at it.
+
+        Raises:
+            WaitTimeoutError: it takes longer; it goes on without us.
+        """
+        give_up_at = self._monotonic() + timeout_s
+        while True:
+            job = self.job(job_id)
+            progress(job)
+            if is_settled(job):
+                return job
+            if self._monotonic() > give_up_at:
+                message = (
+                    f"{job_id} is {job['status']} after {timeout_s:.0f} s and goes on; "
+                    f"ask again with `pixelmeter job {job_id}`"
+                )
+                raise WaitTimeoutError(message)
+            self._pause(POLL_S)
+
+    def download(self, url: str, destination: Path) -> Path:
+        """Save an output by its link; the destination appears only when it is whole."""
+        self._exchange.download(url, destination)
+        return destination
+
+    def models(self) -> JsonObject:
+        """Engines, models, parameters and prices."""
+        return self._exchange.send(Call("GET", "/v1/models"))
+
+    def balance(self) -> JsonObject:
+        """Tokens available, held and owed, and the grants they come from."""
+        return self._exchange.send(Call("GET", "/v1/balance"))
+
+    def ledger(self, *, limit: int | None = None) -> Iterator[JsonObject]:
+        """The statement of the wallet, newest first."""
+        return self._list("/v1/ledger", limit=limit, filters={})
+
+    def _list(
+        self, path: str, *, limit: int | None, filters: Mapping[str, str]
+    ) -> Iterator[JsonObject]:
+        left = limit
+        after: dict[str, str] = {}
+        while left is None or left > 0:
+            size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
+            page = self._exchange.send(Call("GET", path, query={**filters, **after, "limit": size}))
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            after = {"after": page["next_cursor"]}
+            left = None if left is None else left - len(page["data"])
+
+
+def is_settled(job: Mapping[str, Any]) -> bool:
+    """Whether a job has ended and its price is final."""
+    return job["status"] in TERMINAL and job["usage"] is not None
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(24)
