@@ -1,0 +1,93 @@
+"""Is the written video the one that was asked for? Checked before anybody is charged for it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Protocol
+
+import ffmpeg
+
+from engines.errors import EngineFaultError
+from engines.media.containers import AVI, MPEGTS, Container
+from engines.media.encode import output_container
+from engines.media.ffmpeg import Bounds, command, reading, run
+from engines.media.framecrc import Table
+from engines.media.index import VideoIndex, timestamps
+
+_TIMEOUT_S = 600.0
+
+
+class _Patience(Protocol):
+    def checkpoint(self) -> None: ...
+
+
+def verify_copy(
+    source: Path, destination: Path, *, index: VideoIndex, pts: Sequence[int], context: _Patience
+) -> None:
+    """Compare a written video with its source; ``pts`` are the ticks that were encoded.
+
+    Every frame must be there once, at its time to within the tick of the container; every sound
+    packet must be there, byte for byte where the container stores it in the same form.
+
+    Raises:
+        EngineFaultError: ``video_verify_failed``, naming what differs.
+    """
+    container = output_container(index)
+    found, time_base = _times(destination, container)
+    context.checkpoint()
+    if len(found) != len(pts):
+        raise _failed(f"{len(found)} of {len(pts)} frames were written")
+    tick = max(time_base, index.time_base) if time_base != index.time_base else Fraction(0)
+    for wanted, written in zip(pts, found, strict=True):
+        if abs(wanted * index.time_base - written * time_base) > tick:
+            raise _failed(f"the frame at {index.seconds(wanted):.6f} s moved")
+    audio = [track.position for track in index.tracks if track.kind == "audio"]
+    if not audio:
+        return
+    before = _sound(source, index.container, [str(position) for position in audio])
+    context.checkpoint()
+    after = _sound(destination, container, [f"a:{place}" for place in range(len(audio))])
+    # Broadcast streams repeat a header in every packet, which MP4 and Matroska store once.
+    repacked = index.container in {MPEGTS, AVI}
+    same = [count for count, _ in before] == [count for count, _ in after]
+    if not same or (before != after and not repacked):
+        raise _failed("sound packets differ from the source")
+
+
+def _failed(what: str) -> EngineFaultError:
+    return EngineFaultError(f"the written video is wrong: {what}", code="video_verify_failed")
+
+
+def _times(path: Path, container: Container) -> tuple[list[int], Fraction]:
+    table, times = Table(), list[int]()
+
+    def read(stream: IO[bytes]) -> None:
+        times.extend(packet.pts for packet in table.read(stream) if not packet.discard)
+
+    _list(path, container, ["V:0"], read)
+    return sorted(times), table.time_bases.get(0, Fraction(1))
+
+
+def _sound(path: Path, container: Container, streams: list[str]) -> list[tuple[int, str]]:
+    """Return for each stream how many packets it has and a digest of their bytes."""
+    counts = [0] * len(streams)
+    digests = [hashlib.sha256() for _ in streams]
+
+    def read(stream: IO[bytes]) -> None:
+        for packet in Table().read(stream):
+            counts[packet.stream] += 1
+            digests[packet.stream].update(f"{packet.size} {packet.checksum}\n".encode())
+
+    _list(path, container, streams, read)
+    return [(count, digest.hexdigest()) for count, digest in zip(counts, digests, strict=True)]
+
+
+def _list(
+    path: Path, container: Container, streams: list[str], read: Callable[[IO[bytes]], None]
+) -> None:
+    source = ffmpeg.input(f"file:{path}", **reading(container.demuxer), **timestamps(container))
+    output = ffmpeg.output(*(source[name] for name in streams), "pipe:1", f="framecrc", c="copy")
+    finished = run(output.compile(cmd=command()), bounds=Bounds(), timeout_s=_TIMEOUT_S, read=read)
+    if finished.status != 0:
+        raise _failed(f"it cannot be read back ({finished.messages.text()[-200:]})")
