@@ -43,14 +43,21 @@ class IntakeDesk:
     max_bytes: int
 
     @contextmanager
-    def open(self, session: Session, *, tenant_id: str, now: datetime) -> "Iterator[Intake]":
-        """Take in files for one request; they go again if the block ends by an exception."""
+    def open(
+        self, session: Session, *, tenant_id: str, now: datetime, keep: bool = True
+    ) -> "Iterator[Intake]":
+        """Take in files for one request; they go again if the block ends by an exception.
+
+        With ``keep=False`` they always go, for a quote: end the block with a rollback.
+        """
         intake = Intake(desk=self, session=session, tenant_id=tenant_id, now=now)
         try:
             yield intake
         except BaseException:
             intake.discard()
             raise
+        if not keep:
+            intake.discard()
 
 
 @dataclass(slots=True)
@@ -86,6 +93,13 @@ class Intake:
         """Fetch an address and take in what it gives."""
         with self.desk.fetch(url) as stream:
             return self.store(stream, name=url.partition("?")[0])
+
+    def withdraw(self) -> None:
+        """Delete what was stored, rows and objects, inside a transaction that goes on."""
+        for file in self.stored:
+            self.session.delete(file)
+        self.session.flush()
+        self.discard()
 
     def discard(self) -> None:
         """Delete the stored objects; the caller rolls the rows back."""

@@ -1,0 +1,196 @@
+"""What may be called and at what price: engine manifests joined with rate cards.
+
+``prepare`` turns a request and facts about its media into the most work the job can be, without
+touching a pixel; ``quote`` prices that work. Both refuse with the caller's own field names.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.orm import Session
+
+from app.catalog.shelf import CardShelf
+from app.errors import FieldError, InvalidRequestError, ProblemError
+from billing.errors import UnknownPriceError
+from billing.quote import Quote, quote
+from billing.rates import Work
+from engines.errors import EngineError, InvalidInputError
+from engines.manifest import Manifest, ModelVersion
+from engines.registry import Registry
+from engines.spec import Engine, InputMedia, MediaKind
+
+RESOLVED_TTL_S: Final = 2.0
+ERRORS_MAX: Final = 50
+# Compute per unit of work on a plain CPU, in milliseconds: only fair dispatch counts in it.
+ESTIMATED_MS: Final[Mapping[str, int]] = {"images": 300, "frames": 60, "faces": 200}
+ESTIMATED_MS_MIN: Final = 100
+ESTIMATED_MS_MAX: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWork:
+    """A request that its engine understands, and the most work it can become."""
+
+    engine: str
+    model: ModelVersion
+    params: dict[str, Any]  # with every default filled in
+    work: Work
+
+    @property
+    def estimated_ms(self) -> int:
+        """A rough compute time for fairness between tenants; no promise and no price."""
+        total = sum(self.work.quantities.get(name, 0) * ms for name, ms in ESTIMATED_MS.items())
+        return round(min(max(total, ESTIMATED_MS_MIN), ESTIMATED_MS_MAX))
+
+
+class Catalog:
+    """The engines of this installation and their prices; shared by the threads of a process."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        shelf: CardShelf,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._shelf = shelf
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._resolved: dict[tuple[str, str | None], tuple[float, ModelVersion]] = {}
+
+    def prepare(
+        self,
+        *,
+        engine: str,
+        model: str | None,
+        params: Mapping[str, Any],
+        media: InputMedia,
+    ) -> PreparedWork:
+        """Check engine, model, parameters and media, and say the most work this can be.
+
+        Raises:
+            InvalidRequestError: ``unknown_engine``, ``unknown_model``, ``invalid_params`` (with a
+                pointer per field), or what the engine says about the media.
+        """
+        version = self._resolve(engine, model)
+        found = self._registry.engine(engine)
+        checked = _check_params(found, params)
+        _check_media(found.manifest, media)
+        try:
+            plan = found.plan(version, checked, media)
+        except InvalidInputError as error:
+            raise _refused(error, "") from error
+        return PreparedWork(
+            engine=engine,
+            model=version,
+            params=checked.model_dump(mode="json"),
+            work=Work(plan.quantities, plan.attributes),
+        )
+
+    def require_weights(self, model: ModelVersion) -> None:
+        """Refuse a model that cannot run here; a quote needs no weights, a job does.
+
+        Raises:
+            InvalidRequestError: code ``weights_missing``, with the command that brings them.
+        """
+        try:
+            self._registry.require(model)
+        except EngineError as error:
+            raise _refused(error, "/model") from error
+
+    def needs_consent(self, engine: str) -> bool:
+        """Whether jobs of this engine put one person's face on another: those take sources."""
+        return self._registry.engine(engine).manifest.sources != "none"
+
+    def quote(
+        self, session: Session, *, tenant_id: str, prepared: PreparedWork, now: datetime
+    ) -> Quote:
+        """Price prepared work with the card that is valid for this tenant now.
+
+        Raises:
+            InvalidRequestError: code ``price_missing``; a model without a price is never free.
+        """
+        book = self._shelf.current(session, now=now)
+        try:
+            return quote(book, tenant=tenant_id, engine=prepared.engine, work=prepared.work)
+        except UnknownPriceError as error:
+            raise InvalidRequestError(
+                error.detail, code=error.code, errors=[FieldError("/model", error.detail)]
+            ) from error
+
+    def _resolve(self, engine: str, model: str | None) -> ModelVersion:
+        """Look the model up; remembered for a moment, as it reads the model folder."""
+        key, now = (engine, model), self._clock()
+        with self._lock:
+            known = self._resolved.get(key)
+        if known is not None and now < known[0]:
+            return known[1]
+        try:
+            version = self._registry.resolve(engine, model)
+        except InvalidInputError as error:
+            pointer = "/engine" if error.code == "unknown_engine" else "/model"
+            raise _refused(error, pointer) from error
+        with self._lock:
+            self._resolved[key] = (now + RESOLVED_TTL_S, version)
+        return version
+
+
+def _check_params(engine: Engine, params: Mapping[str, Any]) -> BaseModel:
+    try:
+        return engine.params_model.model_validate(dict(params))
+    except ValidationError as error:
+        findings = error.errors(include_url=False, include_context=False, include_input=False)
+        places = [
+            FieldError(_pointer("/params", finding["loc"]), finding["msg"], finding["type"])
+            for finding in findings[:ERRORS_MAX]
+        ]
+        first = places[0]
+        raise InvalidRequestError(
+            f"{engine.manifest.name} does not take these parameters; at {first.pointer}: "
+            f"{first.detail}. GET /v1/models lists what it takes.",
+            code="invalid_params",
+            errors=places,
+        ) from error
+
+
+def _check_media(manifest: Manifest, media: InputMedia) -> None:
+    if media.target.kind not in manifest.media:
+        raise InvalidRequestError(
+            f"{manifest.name} works on {' and '.join(manifest.media)} targets, "
+            f"not on {media.target.media_type}.",
+            code="unsupported_media",
+            errors=[FieldError("/input/target", f"is a {media.target.kind}")],
+        )
+    count = len(media.sources)
+    right = {"none": count == 0, "one": count == 1, "many": count >= 1}[manifest.sources]
+    if not right:
+        wanted = {"none": "no source", "one": "one source", "many": "one or more sources"}
+        raise InvalidRequestError(
+            f"{manifest.name} takes {wanted[manifest.sources]}, not {count}.",
+            code="wrong_source_count",
+            errors=[FieldError("/input/source", f"{count} given")],
+        )
+    for index, source in enumerate(media.sources):
+        if source.kind is not MediaKind.IMAGE:
+            raise InvalidRequestError(
+                f"A source must be a picture, not {source.media_type}.",
+                code="unsupported_media",
+                errors=[FieldError(f"/input/source/{index}", f"is a {source.kind}")],
+            )
+
+
+def _pointer(prefix: str, location: tuple[int | str, ...]) -> str:
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return "/".join((prefix, *parts))
+
+
+def _refused(error: EngineError, pointer: str) -> ProblemError:
+    detail = error.detail
+    places = [FieldError(pointer, detail, error.code)] if pointer else []
+    return InvalidRequestError(detail, code=error.code, errors=places)

@@ -1,0 +1,88 @@
+"""What a requested job would be: its inputs, the most work, the quote.
+
+Nothing is written here except the inputs that a request brings along.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.catalog.service import Catalog, PreparedWork
+from app.errors import FieldError, PaymentRequiredError
+from app.files.intake import Intake
+from app.jobs.inputs import JobFiles, resolve_inputs
+from app.jobs.spec import JobRequest
+from billing.amounts import from_number, to_number
+from billing.quote import Quote
+from billing.wallets import balance
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A request with everything that its price and its run depend on."""
+
+    files: JobFiles
+    prepared: PreparedWork
+    quote: Quote
+
+
+def estimate(
+    session: Session, *, catalog: Catalog, intake: Intake, request: JobRequest, now: datetime
+) -> Estimate:
+    """Check a request against its engine and media, and price it."""
+    files = resolve_inputs(session, wanted=request.input, intake=intake)
+    prepared = catalog.prepare(
+        engine=request.engine, model=request.model, params=request.params, media=files.media()
+    )
+    quote = catalog.quote(session, tenant_id=intake.tenant_id, prepared=prepared, now=now)
+    return Estimate(files=files, prepared=prepared, quote=quote)
+
+
+def check_token_quota(quote: Quote, token_quota: Decimal | None) -> None:
+    """Refuse a quote above what the caller allowed; raises ``token_quota_exceeded`` (402)."""
+    if token_quota is None or quote.amount <= from_number(token_quota):
+        return
+    raise PaymentRequiredError(
+        f"The job is quoted at {to_number(quote.amount)} tokens and token_quota allows "
+        f"{token_quota.normalize():f}. Raise the quota or ask for less work.",
+        code="token_quota_exceeded",
+        errors=[FieldError("/token_quota", f"the quote is {to_number(quote.amount)}")],
+    )
+
+
+def quote_facts(quote: Quote) -> dict[str, Any]:
+    """The quote as it is kept with the job and shown; ``micro_tokens`` is the exact amount."""
+    tokens = to_number(quote.amount)
+    return {
+        "tokens": tokens,
+        "max_tokens": tokens,
+        "rate_card": quote.card_id,
+        "micro_tokens": int(quote.amount),
+        "terms": [
+            {"name": line.name, "quantity": line.quantity, "unit": line.unit, "tokens": line.tokens}
+            for line in quote.lines
+        ],
+        "multipliers": list(quote.multipliers),
+    }
+
+
+def quote_request(
+    session: Session, *, catalog: Catalog, intake: Intake, request: JobRequest, now: datetime
+) -> dict[str, Any]:
+    """The answer of ``POST /v1/quotes``; open the intake with ``keep=False`` so nothing stays.
+
+    A model whose weights are absent can be quoted, a quota is not enforced: only ``submit`` does.
+    """
+    found = estimate(session, catalog=catalog, intake=intake, request=request, now=now)
+    available = balance(session, intake.tenant_id).available
+    facts = quote_facts(found.quote)
+    del facts["micro_tokens"]
+    return {
+        **facts,
+        "model": found.prepared.model.id,
+        "balance": to_number(available),
+        "sufficient": available >= found.quote.amount,
+    }
