@@ -1,0 +1,72 @@
+"""From a model's declaration to a loaded detector, and which input sizes it takes."""
+
+from collections.abc import Callable
+from typing import cast
+
+from engines.detect.builtin import Builtin
+from engines.detect.detection import Detector
+from engines.detect.yolov8 import YoloV8
+from engines.detect.yolox import YoloX
+from engines.errors import EngineFaultError, InvalidInputError
+from engines.manifest import ModelVersion
+from engines.registry import Services
+from engines.runners.base import Runner
+from engines.sessions import Loaded
+
+_FAMILIES: dict[str, Callable[[Runner], Detector]] = {"yolov8": YoloV8, "yolox": YoloX}
+
+Size = tuple[int, int]  # height, width
+
+
+def inference_size(model: ModelVersion, asked: Callable[[Size], Size]) -> Size:
+    """The size a run will use.
+
+    Args:
+        model: as resolved.
+        asked: gives the caller's size, or the default it is handed.
+
+    Raises:
+        InvalidInputError: code ``img_size_unsupported``, when the network takes another one only.
+    """
+    fixed = _fixed_size(model)
+    size = asked(fixed or _declared_size(model))
+    if fixed is not None and size != fixed:
+        message = (
+            f"{model.id} takes img_size [{fixed[0]}, {fixed[1]}] only, got "
+            f"[{size[0]}, {size[1]}]; leave img_size out or choose another model"
+        )
+        raise InvalidInputError(message, code="img_size_unsupported")
+    return size
+
+
+def load_detector(model: ModelVersion, services: Services) -> Loaded[Detector]:
+    """The detector, kept by the process; raises ``WeightsError`` without its weights."""
+    family = str(model.options.get("family"))
+    if family == "builtin":
+        return services.sessions.load(("detect", model.id), lambda: cast("Detector", Builtin()))
+    if family not in _FAMILIES:
+        message = f"{model.id}: the family {family!r} is unknown; there are {sorted(_FAMILIES)}"
+        raise EngineFaultError(message, code="manifest_invalid")
+    path = services.registry.weights_path(model)
+    loaded = services.sessions.runner(path)
+    detector = services.sessions.load(
+        ("detect", model.id, str(path)), lambda: _FAMILIES[family](loaded.value)
+    )
+    return Loaded(detector.value, loaded.cold_start_ms + detector.cold_start_ms)
+
+
+def _fixed_size(model: ModelVersion) -> Size | None:
+    """The only size a network takes; None where height and width are free."""
+    if model.options.get("fixed") is True:
+        return _declared_size(model)
+    inputs = model.options.get("inputs")  # what registering an operator's file found in it
+    if not isinstance(inputs, dict) or not inputs:
+        return None
+    shape = [int(length) for length in next(iter(inputs.values()))]
+    height, width = shape[-2:]
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _declared_size(model: ModelVersion) -> Size:
+    height, width = cast("list[int]", model.options["img_size"])
+    return (height, width)

@@ -1,0 +1,54 @@
+"""What a caller may ask of detection."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+STRIDE = 32
+SIDE_MIN, SIDE_MAX = 32, 4096
+
+Side = Annotated[int, Field(strict=True, ge=SIDE_MIN, le=SIDE_MAX, multiple_of=STRIDE)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class DetectParams(BaseModel):
+    """Parameters of ``detect``; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    img_size: Side | Annotated[tuple[Side, Side], Field(strict=False)] | None = Field(
+        default=None,
+        description=(
+            "Inference size: one side of a square or [height, width], multiples of 32. "
+            "Null: the model's own, usually 640. The price follows it."
+        ),
+    )
+    conf: Share = Field(default=0.25, description="Only detections above this confidence.")
+    iou: Share = Field(
+        default=0.7, description="Of two boxes of one class that overlap more, the weaker goes."
+    )
+    max_det: Annotated[int, Field(strict=True, ge=1, le=3000)] = Field(
+        default=300, description="At most so many detections per picture or frame, best first."
+    )
+    classes: tuple[Annotated[int, Field(strict=True, ge=0)], ...] | None = Field(
+        default=None, max_length=1000, description="Only these class ids. Null: all."
+    )
+    annotate: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="Also give the picture or video back with boxes drawn."
+    )
+
+    @field_validator("conf", "iou", mode="before")
+    @classmethod
+    def _numbers_only(cls, value: Any) -> Any:  # noqa: ANN401 - raw JSON
+        # pydantic would read "0.5" and true as numbers
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("must be a number")  # noqa: TRY004 - pydantic's contract
+        return value
+
+    def size(self, default: tuple[int, int]) -> tuple[int, int]:
+        """Inference height and width."""
+        if self.img_size is None:
+            return default
+        if isinstance(self.img_size, int):
+            return (self.img_size, self.img_size)
+        return self.img_size
