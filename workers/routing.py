@@ -23,7 +23,14 @@ class Queue(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-TASK_MODULES = ("workers.run_job", "workers.settle", "workers.deliver", "workers.sweep")
+# What a worker imports, children too: the tasks, and the hooks of a child's life.
+TASK_MODULES = (
+    "workers.run_job",
+    "workers.settle",
+    "workers.deliver",
+    "workers.sweep",
+    "workers.lifecycle",
+)
 
 ROUTES: dict[str, dict[str, str]] = {
     TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
@@ -36,9 +43,17 @@ ROUTES: dict[str, dict[str, str]] = {
 PRIORITY_STEPS = tuple(sorted(PRIORITY_LEVELS.values()))
 
 
+_ENGINE_PREFIX = "engine."
+
+
 def engine_queue(engine: str) -> str:
     """The queue that an engine's jobs wait in, ``engine.detect``."""
-    return f"engine.{engine}"
+    return _ENGINE_PREFIX + engine
+
+
+def engine_of(queue: str) -> str | None:
+    """The engine of a queue; None for a queue that is not an engine's."""
+    return queue.removeprefix(_ENGINE_PREFIX) if queue.startswith(_ENGINE_PREFIX) else None
 
 
 def message_priority(priority: Priority) -> int:

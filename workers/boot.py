@@ -1,0 +1,38 @@
+"""Hooks of a worker's main process: the visibility lease, and what its children must know."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_after_setup, worker_init
+from celery.worker import state
+
+from workers.configuration import VISIBILITY_TIMEOUT_S
+from workers.lease import VisibilityThread
+from workers.routing import engine_of
+
+# Celery pickles its configuration into the children it spawns; this key tells them their engines.
+ENGINES_KEY = "pixelmeter_engines"
+
+
+def connect_main_process(celery: Celery) -> None:
+    """Wire the hooks; called once, where the application is composed."""
+
+    def start_lease(**_: object) -> None:
+        # Not a bootstep: those stop at the start of a warm shutdown, while tasks still run.
+        VisibilityThread(
+            celery.connection_for_write,
+            lambda: state.reserved_requests,
+            interval_s=VISIBILITY_TIMEOUT_S / 4,
+        ).start()
+
+    def note_engines(instance: Any, conf: Any, **_: object) -> None:  # noqa: ANN401 - Celery's own
+        conf[ENGINES_KEY] = engines_of(instance.app.amqp.queues.consume_from)
+
+    worker_init.connect(start_lease, weak=False)
+    celeryd_after_setup.connect(note_engines, weak=False)
+
+
+def engines_of(queues: Iterable[str]) -> list[str]:
+    """The engines whose queues are among the given ones."""
+    return sorted(engine for queue in queues if (engine := engine_of(queue)) is not None)

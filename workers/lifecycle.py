@@ -1,0 +1,99 @@
+"""The life of a worker's child process: opened once, warm for every job, seen by the dispatcher."""
+
+import logging
+import threading
+
+from celery import current_app
+from celery.signals import worker_process_init, worker_process_shutdown
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from engines.metering import cpu_name
+from workers.boot import ENGINES_KEY
+from workers.services import Services, process_services
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_EVERY_S = 5.0
+
+_BEAT = text(
+    """
+    INSERT INTO worker_heartbeat (worker, capacity, engines, device)
+    VALUES (:worker, 1, to_jsonb(CAST(:engines AS varchar[])), :device)
+    ON CONFLICT (worker) DO UPDATE SET capacity = excluded.capacity, engines = excluded.engines,
+        device = excluded.device, seen_at = clock_timestamp()
+    """
+)
+_APPEARED = text("SELECT pg_notify('pixelmeter_jobs', '')")
+_GONE = text("DELETE FROM worker_heartbeat WHERE worker = :worker")
+
+
+class Heartbeat(threading.Thread):
+    """Writes the row from which the dispatcher counts this worker as one free slot.
+
+    It lives in the child: a child that is killed or stopped stops beating.
+    """
+
+    def __init__(
+        self, sessions: sessionmaker[Session], *, worker: str, engines: list[str], device: str
+    ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._sessions = sessions
+        self._row = {"worker": worker, "engines": engines, "device": device}
+        self._ended = threading.Event()
+        self._is_known = False
+
+    def run(self) -> None:
+        """Beat until ended; an absent database is tried again at the next beat."""
+        while True:
+            self.beat()
+            if self._ended.wait(HEARTBEAT_EVERY_S):
+                return
+
+    def beat(self) -> None:
+        """Write the row now; the first one wakes the dispatcher."""
+        try:
+            with self._sessions.begin() as session:
+                session.execute(_BEAT, self._row)
+                if not self._is_known:
+                    session.execute(_APPEARED)
+            self._is_known = True
+        except SQLAlchemyError as error:
+            if self._is_known:
+                log.warning("heartbeat not written, trying again: %s", error)
+            self._is_known = False
+
+    def end(self) -> None:
+        """Stop beating and free the slot at once, if the database answers."""
+        self._ended.set()
+        try:
+            with self._sessions.begin() as session:
+                session.execute(_GONE, {"worker": self._row["worker"]})
+        except SQLAlchemyError:
+            log.info("heartbeat row left to age")
+
+
+def warm_up(services: Services, engines: list[str]) -> None:
+    """Import and create the engines this worker serves, so that no job pays for it."""
+    for name in engines:
+        services.registry.engine(name)
+
+
+def boot_child(sender: str, **_: object) -> None:
+    """Open what the child needs and start to beat; ``sender`` is the worker's node name."""
+    engines: list[str] = list(current_app.conf.get(ENGINES_KEY) or ())
+    if not engines:
+        return
+    services = process_services.get()
+    warm_up(services, engines)
+    heartbeat = Heartbeat(services.sessions, worker=sender, engines=engines, device=cpu_name())
+    heartbeat.start()
+
+    def leave(**_: object) -> None:
+        heartbeat.end()
+
+    worker_process_shutdown.connect(leave, weak=False)
+
+
+worker_process_init.connect(boot_child, weak=False)

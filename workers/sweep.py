@@ -1,0 +1,81 @@
+"""The tasks ``sweep`` and ``collect_files``: every promise has somebody who looks for it again.
+
+Both are idempotent and may run at any time, twice at once included.
+"""
+
+import logging
+from datetime import UTC, datetime
+
+from celery import shared_task
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from app.files.collection import collect_expired, collect_orphans
+from app.jobs.lifecycle import expire_due, rescue_expired_leases
+from workers import settle
+from workers.routing import TaskName
+from workers.run_job import clean_work, work_root
+from workers.services import Services, process_services
+
+log = logging.getLogger(__name__)
+
+STALE_WORK_S = 24 * 3600.0  # longer than any run
+FILES_PER_PASS = 500
+
+_FORGET_WORKERS = text(
+    "DELETE FROM worker_heartbeat WHERE seen_at < clock_timestamp() - interval '1 day'"
+)
+
+
+def sweep_promises(services: Services) -> None:
+    """Do what the dispatcher also does each second, in case there has been none.
+
+    Leases of dead workers, missed start deadlines, usage that nobody settled.
+    """
+    with services.sessions.begin() as session:
+        rescued = rescue_expired_leases(session)
+        expired = expire_due(session)
+        session.execute(_FORGET_WORKERS)
+    settled = settle.drain(services)
+    cleaned = clean_work(work_root(services), older_than_s=STALE_WORK_S)
+    if rescued or expired or settled or cleaned:
+        log.info(
+            "rescued %d, expired %d, settled %d, removed %d work folders",
+            len(rescued),
+            len(expired),
+            settled,
+            cleaned,
+        )
+
+
+def sweep_files(services: Services) -> int:
+    """Delete files whose time is over and objects that nobody knows; returns how many."""
+    removed = 0
+    while True:
+        with services.sessions.begin() as session:
+            gone = collect_expired(
+                session, services.storage, datetime.now(UTC), limit=FILES_PER_PASS
+            )
+        removed += gone
+        if gone < FILES_PER_PASS:
+            break
+    with services.sessions() as session:
+        return removed + collect_orphans(session, services.storage)
+
+
+def _sweep_task() -> None:
+    try:
+        sweep_promises(process_services.get())
+    except OperationalError as error:
+        log.warning("the sweep waits for the database: %s", error)
+
+
+def _collect_task() -> None:
+    try:
+        log.info("removed %d files", sweep_files(process_services.get()))
+    except OperationalError as error:
+        log.warning("file collection waits for the database: %s", error)
+
+
+sweep = shared_task(name=TaskName.SWEEP.value)(_sweep_task)
+collect_files = shared_task(name=TaskName.COLLECT_FILES.value)(_collect_task)

@@ -1,0 +1,97 @@
+"""What a run came to, and how an engine's exceptions are told to the job. Pure."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from engines.errors import CanceledError, EngineError, ExhaustedError
+from engines.spec import EngineResult
+from workers.attempt_lease import StopReason
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The engine gave a result."""
+
+    result: EngineResult
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The same input would fail again; the job ends."""
+
+    error: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Retryable:
+    """Another attempt may succeed; the job is queued again or ends after the last attempt."""
+
+    error: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """The customer stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """The lease is gone: another attempt owns the job, so nothing may be written."""
+
+
+Verdict = Succeeded | Failed | Retryable | Canceled | Superseded
+
+
+def judge(
+    run: Callable[[], EngineResult], *, stop_reason: Callable[[], StopReason | None]
+) -> Verdict:
+    """Run an engine and translate whatever it raises, once, here.
+
+    ``stop_reason`` is asked after a ``CanceledError``: it says who wanted the run to stop.
+    """
+    try:
+        return Succeeded(run())
+    except CanceledError:
+        return _stopped(stop_reason())
+    except EngineError as error:
+        return _refused(error)
+    except MemoryError:
+        return _refused(ExhaustedError("The worker ran out of memory; try a smaller input."))
+    except Exception:  # an engine's bug must end as a failed attempt, not as a lost one
+        log.exception("the engine failed unexpectedly")
+        return Retryable(
+            {
+                "code": EngineError.code,
+                "detail": "The engine failed unexpectedly. Nothing is charged; submit the job "
+                "again, or contact support with its id.",
+                "retryable": True,
+            }
+        )
+
+
+def _refused(error: EngineError) -> Failed | Retryable:
+    told = {"code": error.code, "detail": error.detail, "retryable": error.retryable}
+    return Retryable(told) if error.retryable else Failed(told)
+
+
+def _stopped(reason: StopReason | None) -> Verdict:
+    match reason:
+        case StopReason.LEASE_LOST:
+            return Superseded()
+        case StopReason.RUNTIME:
+            return Failed(
+                {
+                    "code": "max_runtime_exceeded",
+                    "detail": "The run took longer than max_runtime_s. Nothing is charged; "
+                    "allow more time or send a smaller input.",
+                    "retryable": False,
+                }
+            )
+        case StopReason.CANCELED | None:
+            return Canceled()
+        case _:
+            assert_never(reason)
