@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, InvalidRequestError
-from app.jobs.record import JobRow
+from app.jobs.record import JobRow, one_row
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -50,11 +50,7 @@ def find_replay(session: Session, *, tenant_id: str, idempotency: Idempotency) -
     Raises:
         ConflictError: code ``idempotency_mismatch``; the key was used for another request.
     """
-    row = (
-        session.execute(_KNOWN, {"tenant_id": tenant_id, "key": idempotency.key})
-        .mappings()
-        .one_or_none()
-    )
+    row = one_row(session.execute(_KNOWN, {"tenant_id": tenant_id, "key": idempotency.key}))
     if row is None:
         return None
     if row["known_fingerprint"] != idempotency.fingerprint:

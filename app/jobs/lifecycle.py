@@ -19,7 +19,7 @@ from app.files.retention import OUTPUT_RETENTION
 from app.jobs import statements
 from app.jobs.ending import book_usage
 from app.jobs.errors import StaleFenceError
-from app.jobs.record import Claimed, JobRow, Progress, Rescued
+from app.jobs.record import Claimed, JobRow, Progress, Rescued, all_rows, one_row
 from app.jobs.states import LEASED, TERMINAL, JobStatus, sources_of
 from app.jobs.usage import public_usage, report_json
 from billing.settlement import Settlement
@@ -46,10 +46,8 @@ def claim(session: Session, *, job_id: str, worker: str, lease_s: float) -> Clai
     None: somebody else has it, it ended, or its start deadline has passed. A duplicate message is
     therefore harmless.
     """
-    row = (
+    row = one_row(
         session.execute(statements.CLAIM, {"job_id": job_id, "worker": worker, "lease_s": lease_s})
-        .mappings()
-        .one_or_none()
     )
     return None if row is None else Claimed(**row)
 
@@ -119,7 +117,7 @@ def finish(
 ) -> JobRow:
     """End a job: attempt closed, job terminal, usage record accepted, billing woken.
 
-    ``output`` is ``{"files": [app.files.outputs.output_entry(file), ...], "data": {...}}``,
+    ``output`` is ``{"files": [app.files.service.output_entry(file), ...], "data": {...}}``,
     ``error`` is ``{"code", "detail", "retryable"}``. ``usage`` is kept with the attempt whatever
     the outcome; only ``succeeded`` and ``canceled`` make it billable.
 
@@ -129,7 +127,7 @@ def finish(
     if outcome not in TERMINAL or outcome is JobStatus.EXPIRED:
         message = f"a run ends as succeeded, failed or canceled, not {outcome}"
         raise ValueError(message)
-    row = (
+    row = one_row(
         session.execute(
             statements.FINISH,
             {
@@ -143,8 +141,6 @@ def finish(
                 "retention_s": OUTPUT_RETENTION.total_seconds(),
             },
         )
-        .mappings()
-        .one_or_none()
     )
     if row is None:
         raise StaleFenceError(job_id=job_id, attempt=attempt)
@@ -195,10 +191,8 @@ def rescue_expired_leases(session: Session, *, limit: int = 100) -> list[Rescued
     The attempt number stays: the next claim raises it, so a worker that comes back to life after
     its lease writes nothing.
     """
-    rows = (
+    rows = all_rows(
         session.execute(statements.RESCUE, {"limit": limit, "max_attempts": MAX_ATTEMPTS})
-        .mappings()
-        .all()
     )
     for row in rows:
         if row["status"] in _TERMINAL:
@@ -208,7 +202,7 @@ def rescue_expired_leases(session: Session, *, limit: int = 100) -> list[Rescued
 
 def expire_due(session: Session, *, limit: int = 100) -> list[str]:
     """End queued jobs that missed their start deadline, free of charge; returns their ids."""
-    rows = session.execute(statements.EXPIRE, {"limit": limit}).mappings().all()
+    rows = all_rows(session.execute(statements.EXPIRE, {"limit": limit}))
     for row in rows:
         book_usage(session, ended=row)
     return [row["id"] for row in rows if row["status"] == JobStatus.EXPIRED]
@@ -220,17 +214,12 @@ def mark_settled(session: Session, *, settlement: Settlement) -> JobRow | None:
     Returns the row for the webhook snapshot, or None if the job was marked before. Wakes those
     who wait for the job (channel ``pixelmeter_settled``) when the transaction commits.
     """
-    job = session.execute(statements.SETTLING, {"job_id": settlement.job}).mappings().one_or_none()
+    job = one_row(session.execute(statements.SETTLING, {"job_id": settlement.job}))
     if job is None:
         return None
     usage = public_usage(job, report=job["usage_report"], settlement=settlement)
-    row = (
-        session.execute(statements.SETTLED, {"job_id": settlement.job, "usage": _json(usage)})
-        .mappings()
-        .one()
-    )
-    session.execute(statements.NOTIFY_SETTLED, {"job_id": settlement.job})
-    return row
+    told = {"job_id": settlement.job, "usage": _json(usage)}
+    return one_row(session.execute(statements.SETTLED, told))
 
 
 def _names(statuses: frozenset[JobStatus]) -> list[str]:

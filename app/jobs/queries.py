@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.errors import NotFoundError
-from app.jobs.record import JobRow
+from app.jobs.record import JobRow, all_rows, one_row
 from app.jobs.states import PRIORITY_LEVELS, JobStatus, Priority
 
 LIMIT_MAX: Final = 100
@@ -73,7 +73,7 @@ class QueueDepth:
 
 def get(session: Session, *, tenant_id: str, job_id: str) -> JobRow:
     """One job of a tenant; unknown and foreign ids are the same ``NotFoundError``."""
-    row = session.execute(_OWN, {"job_id": job_id, "tenant_id": tenant_id}).mappings().one_or_none()
+    row = one_row(session.execute(_OWN, {"job_id": job_id, "tenant_id": tenant_id}))
     if row is None:
         raise NotFoundError("There is no such job.", code="job_not_found")
     return row
@@ -81,7 +81,7 @@ def get(session: Session, *, tenant_id: str, job_id: str) -> JobRow:
 
 def by_id(session: Session, *, job_id: str) -> JobRow | None:
     """A job whoever owns it; for the platform's own processes."""
-    return session.execute(_BY_ID, {"job_id": job_id}).mappings().one_or_none()
+    return one_row(session.execute(_BY_ID, {"job_id": job_id}))
 
 
 def is_settled(session: Session, *, job_id: str) -> bool:
@@ -126,7 +126,7 @@ def list_jobs(
     statement = text(
         f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT :limit"  # noqa: S608 - constants
     )
-    rows = session.execute(statement, values).mappings().all()
+    rows = all_rows(session.execute(statement, values))
     more = len(rows) > limit
     jobs = tuple(rows[:limit])
     return JobPage(jobs=jobs, next_cursor=jobs[-1]["id"] if more else None)

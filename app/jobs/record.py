@@ -5,8 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Result
+
 # Keyed by the column names of the table ``job`` ("metadata", not "tags").
 JobRow = Mapping[str, Any]
+
+
+def one_row(result: Result[Any]) -> dict[str, Any] | None:
+    """The only row of a result, keyed by column name; None when there is none."""
+    row = result.one_or_none()
+    return None if row is None else row._asdict()
+
+
+def all_rows(result: Result[Any]) -> list[dict[str, Any]]:
+    """Every row of a result, keyed by column name."""
+    return [row._asdict() for row in result]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from app.ids import new_id
 from app.jobs.ending import book_usage
 from app.jobs.idempotency import Idempotency, find_replay
 from app.jobs.pricing import Estimate, check_token_quota, estimate, quote_facts
-from app.jobs.record import JobRow
+from app.jobs.record import JobRow, one_row
 from app.jobs.spec import JobRequest, JobWebhook
 from app.jobs.states import JobStatus
 from app.secret_box import SecretBox
@@ -56,7 +56,7 @@ _VALUES: Final = (
     " 0, 0, 0, '', 0"
 )
 # The dispatcher hears the notice when, and only when, the transaction commits.
-_TOLD: Final = "SELECT created_at, start_deadline_at, pg_notify('pixelmeter_jobs', '') FROM made"
+_TOLD: Final = "SELECT made.* FROM made, pg_notify('pixelmeter_jobs', '')"
 _INSERT = text(
     f"WITH made AS (INSERT INTO job ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608 - constants
     f" RETURNING created_at, start_deadline_at) {_TOLD}"
@@ -159,12 +159,12 @@ def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> JobRow:
         ConflictError: code ``job_finished``; there is nothing left to cancel.
     """
     who = {"job_id": job_id, "tenant_id": tenant_id}
-    row = session.execute(_CANCEL, who).mappings().one_or_none()
+    row = one_row(session.execute(_CANCEL, who))
     if row is not None:
         if row["status"] == JobStatus.CANCELED:
             book_usage(session, ended=row)
         return row
-    ended = session.execute(_OWN, who).mappings().one_or_none()
+    ended = one_row(session.execute(_OWN, who))
     if ended is None:
         raise NotFoundError("There is no such job.", code="job_not_found")
     if ended["status"] != JobStatus.CANCELED:
@@ -248,12 +248,11 @@ def _insert(
     values = dict(job, start_deadline_s=request.start_deadline_s)
     for name in _JSON_COLUMNS:
         values[name] = None if job[name] is None else json.dumps(job[name], allow_nan=False)
-    if idempotency is None:
-        row = session.execute(_INSERT, values).one()
-    else:
+    statement = _INSERT
+    if idempotency is not None:
+        statement = _INSERT_ONCE
         values |= {"key": idempotency.key, "fingerprint": idempotency.fingerprint}
-        row = session.execute(_INSERT_ONCE, values).one_or_none()
-    return None if row is None else {"created_at": row[0], "start_deadline_at": row[1]}
+    return one_row(session.execute(statement, values))
 
 
 def _replayed(session: Session, *, intake: Intake, idempotency: Idempotency | None) -> Submitted:

@@ -19,6 +19,7 @@ URL_LENGTH_MAX = 2048
 METADATA_KEYS_MAX = 50
 METADATA_KEY_LENGTH_MAX = 64
 METADATA_VALUE_BYTES_MAX = 1024
+METADATA_NUMBER_MAX = 2**63
 TOKENS_MAX = 1_000_000_000
 WEBHOOK_SECRET_BYTES = range(24, 65)
 
@@ -95,7 +96,7 @@ def _check_metadata_value(key: str, entry: object) -> None:
             if len(_clean_text(entry).encode()) > METADATA_VALUE_BYTES_MAX:
                 raise ValueError(f"{key!r} is longer than {METADATA_VALUE_BYTES_MAX} bytes")
         case bool() | int() | float():
-            if not math.isfinite(entry) or abs(entry) > 2**63:
+            if not abs(entry) <= METADATA_NUMBER_MAX:  # "not <=" also refuses NaN
                 raise ValueError(f"{key!r} is not a number that can be kept")
         case _:
             raise ValueError(f"{key!r} must be a text, a number, true or false")

@@ -91,7 +91,7 @@ GIVE_BACK = text(
             finished_at = clock_timestamp(), outcome = 'failed', error = CAST(:error AS jsonb)
         FROM freed WHERE attempt.job_id = freed.id AND attempt.number = freed.attempt
     )
-    SELECT id, pg_notify('pixelmeter_jobs', '') FROM freed
+    SELECT freed.id FROM freed, pg_notify('pixelmeter_jobs', '')
     """
 )
 
@@ -101,11 +101,14 @@ SETTLING = text(
     " WHERE job.id = :job_id AND job.settled_at IS NULL FOR UPDATE OF job"
 )
 SETTLED = text(
-    "UPDATE job SET usage = CAST(:usage AS jsonb), settled_at = clock_timestamp()"
-    " WHERE id = :job_id RETURNING *"
+    """
+    WITH settled AS (
+        UPDATE job SET usage = CAST(:usage AS jsonb), settled_at = clock_timestamp()
+        WHERE id = :job_id RETURNING *
+    )
+    SELECT settled.* FROM settled, LATERAL pg_notify('pixelmeter_settled', settled.id)
+    """
 )
-NOTIFY_SETTLED = text("SELECT pg_notify('pixelmeter_settled', :job_id)")
-
 
 RESCUE = text(
     """
@@ -131,7 +134,7 @@ RESCUE = text(
         UPDATE attempt SET outcome = 'lost', finished_at = clock_timestamp()
         FROM moved WHERE attempt.job_id = moved.id AND attempt.number = moved.attempt
     )
-    SELECT moved.*, pg_notify('pixelmeter_jobs', '') FROM moved
+    SELECT moved.* FROM moved, pg_notify('pixelmeter_jobs', '')
     """
 )
 

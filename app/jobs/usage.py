@@ -1,6 +1,7 @@
 """Usage as the public sees it: physical facts of the run beside what they cost. Pure."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from app.jobs.record import JobRow
@@ -78,8 +79,9 @@ def public_usage(
 
 
 def _queue_ms(job: JobRow) -> int:
-    left_queue_at = job["started_at"] or job["finished_at"]
-    return round((left_queue_at - job["created_at"]).total_seconds() * 1000)
+    created_at: datetime = job["created_at"]
+    left_queue_at: datetime = job["started_at"] or job["finished_at"]
+    return round((left_queue_at - created_at).total_seconds() * 1000)
 
 
 def _ms(value: float) -> float:
