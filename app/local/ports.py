@@ -40,9 +40,8 @@ def require_free(port: int, *, option: str) -> None:
 def _holder(port: int) -> str | None:
     try:
         for connection in psutil.net_connections(kind="tcp"):
-            if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
-                continue
-            if connection.pid is not None:
+            listens = connection.status == psutil.CONN_LISTEN
+            if listens and connection.laddr[1] == port and connection.pid is not None:
                 name = psutil.Process(connection.pid).name()
                 return f"{name} (pid {connection.pid}) listens on it"
     except psutil.Error:

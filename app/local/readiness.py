@@ -40,3 +40,15 @@ def gpu_workers_alive(database_url: str, *, since: datetime) -> int:
             "SELECT count(*) FROM worker_heartbeat WHERE seen_at >= %s", (since,)
         ).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def dispatcher_leads(database_url: str) -> bool:
+    """Whether a dispatcher is connected and holds the leader's lock."""
+    query = """
+        SELECT count(*) FROM pg_stat_activity AS session JOIN pg_locks AS held USING (pid)
+        WHERE session.application_name = 'pixelmeter-dispatcher'
+          AND held.locktype = 'advisory' AND held.granted
+    """
+    with psycopg.connect(database_url, connect_timeout=2) as connection:
+        row = connection.execute(query).fetchone()
+    return row is not None and int(row[0]) > 0
