@@ -24,7 +24,7 @@ class ColorizeParams(BaseModel):
         default=None,
         description="Side in pixels at which colour is predicted; null: the model's own.",
     )
-    upscale: Annotated[Literal[1, 2, 4], Field(strict=True)] = Field(
+    upscale: Literal[1, 2, 4] = Field(
         default=1, description="The result is this many times as wide and high."
     )
     tile_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32, strict=True)] | None = Field(
