@@ -264,4 +264,5 @@ def run(
             status = process.wait()
         finally:
             timer.cancel()
+            timer.join()
         return Finished(status, process.messages, expired.is_set())
