@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
+from app.tenants.models import Tenant
 
 
 class File(Base):
@@ -14,7 +15,7 @@ class File(Base):
     __tablename__ = "file"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    tenant_id: Mapped[str] = mapped_column(ForeignKey(Tenant.id))
     job_id: Mapped[str | None]  # set on outputs; no foreign key: jobs outlive files and back
     purpose: Mapped[str] = mapped_column(default="input")  # input | output
     storage_key: Mapped[str] = mapped_column(unique=True)

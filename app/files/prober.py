@@ -87,7 +87,10 @@ class Prober:
     def _child(self) -> "Iterator[_Child]":
         child = self._slots.get()
         try:
-            if child is None or not child.alive():
+            if child is not None and not child.alive():
+                child.end()
+                child = None
+            if child is None:
                 child = _Child()
             yield child
         except BaseException:

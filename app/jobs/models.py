@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
+from app.tenants.models import Tenant
 
 
 class Job(Base):
@@ -15,7 +16,7 @@ class Job(Base):
     __tablename__ = "job"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    tenant_id: Mapped[str] = mapped_column(ForeignKey(Tenant.id))
     project_id: Mapped[str | None]
     project: Mapped[str | None]  # its name when the job was sent, so that a list needs no join
     api_key_id: Mapped[str]

@@ -15,6 +15,7 @@ from app.errors import FieldError, PaymentRequiredError
 from app.files.intake import Intake
 from app.jobs.inputs import JobFiles, resolve_inputs
 from app.jobs.spec import JobRequest
+from app.jobs.usage import breakdown
 from billing.amounts import from_number, to_number
 from billing.quote import Quote
 from billing.wallets import balance
@@ -61,11 +62,10 @@ def quote_facts(quote: Quote) -> dict[str, Any]:
         "max_tokens": tokens,
         "rate_card": quote.card_id,
         "micro_tokens": int(quote.amount),
-        "terms": [
-            {"name": line.name, "quantity": line.quantity, "unit": line.unit, "tokens": line.tokens}
-            for line in quote.lines
+        "terms": breakdown(quote.lines),
+        "multipliers": [
+            {"name": each.name, "factor": float(each.factor)} for each in quote.multipliers
         ],
-        "multipliers": list(quote.multipliers),
     }
 
 

@@ -1,11 +1,12 @@
 """Usage as the public sees it: physical facts of the run beside what they cost. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from app.jobs.record import JobRow
 from billing.amounts import to_number
+from billing.rates import Line
 from billing.settlement import Settlement
 from engines.spec import UsageReport
 
@@ -66,16 +67,21 @@ def public_usage(
         "stages": {stage: _ms(value) for stage, value in facts["stages_ms"].items()},
         "cached": False,
         "remaining_tokens": to_number(settlement.available_after),
-        "breakdown": [
-            {
-                "name": line.name,
-                "quantity": line.quantity,
-                "unit": line.unit,
-                "tokens": line.tokens,
-            }
-            for line in settlement.lines
-        ],
+        "breakdown": breakdown(settlement.lines),
     }
+
+
+def breakdown(lines: Iterable[Line]) -> list[dict[str, Any]]:
+    """The rows of a price, in tokens; they sum up to it."""
+    return [
+        {
+            "name": line.name,
+            "quantity": line.quantity,
+            "unit": line.unit,
+            "tokens": to_number(line.tokens),
+        }
+        for line in lines
+    ]
 
 
 def _queue_ms(job: JobRow) -> int:

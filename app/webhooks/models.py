@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
+from app.tenants.models import Tenant
 
 
 class WebhookEndpoint(Base):
@@ -14,7 +15,7 @@ class WebhookEndpoint(Base):
     __tablename__ = "webhook_endpoint"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    tenant_id: Mapped[str] = mapped_column(ForeignKey(Tenant.id))
     url: Mapped[str] = mapped_column(Text)
     events: Mapped[list[str]]  # empty: all
     secret: Mapped[bytes] = mapped_column(LargeBinary)  # encrypted whsec_ value
