@@ -64,6 +64,7 @@ class AttemptLease:
         self._thread = threading.Thread(target=self._renew_until_ended, daemon=True, name="lease")
 
     def __enter__(self) -> Self:
+        """Start to renew."""
         self._thread.start()
         return self
 
@@ -73,6 +74,7 @@ class AttemptLease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop renewing; a renewal under way is waited for."""
         self._ended.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""From an engine's result to a finished job: outputs checked, stored, and told in one transaction."""
+"""From an engine's result to a finished job: outputs checked and stored, told in one step."""
 
 from datetime import UTC, datetime
 

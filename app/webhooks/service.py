@@ -15,7 +15,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.ids import new_id
-from app.outbound import OutboundReason
 from app.tenants.models import Tenant
 from app.webhooks import statements
 from app.webhooks.events import EventType, wants
@@ -47,7 +46,6 @@ class AttemptResult:
     duration_ms: int
     status_code: int | None = None
     error: str | None = None
-    reason: OutboundReason | None = None
     response_excerpt: str | None = None
     retry_after: str | None = None  # the header as sent
 
@@ -113,6 +111,24 @@ def record_event(
     ).scalar_one_or_none()
     if event_id is not None:
         _book(session, tenant_id, event_id, wanted)
+    return event_id
+
+
+def record_test(session: Session, *, endpoint: WebhookEndpoint, at: datetime) -> str:
+    """Book a ``test`` event for one address, whatever it subscribes to; returns the event's id."""
+    event_id = new_id("evt")
+    data = {"endpoint": endpoint.id, "url": endpoint.url}
+    session.execute(
+        insert(WebhookEvent).values(
+            id=event_id,
+            tenant_id=endpoint.tenant_id,
+            type=EventType.TEST.value,
+            sequence=1,
+            body=render(EventType.TEST, at=at, sequence=1, data=data),
+        )
+    )
+    here = _Destination(endpoint.url, endpoint.secret, endpoint.id, endpoint.id)
+    _book(session, endpoint.tenant_id, event_id, [here])
     return event_id
 
 

@@ -56,16 +56,41 @@ def endpoints(session: Session, *, tenant_id: str) -> list[WebhookEndpoint]:
     return list(session.scalars(query.order_by(WebhookEndpoint.id)))
 
 
-def delete_endpoint(session: Session, *, tenant_id: str, endpoint_id: str) -> None:
-    """Remove an address; what was booked for it is still delivered.
+def get_endpoint(session: Session, *, tenant_id: str, endpoint_id: str) -> WebhookEndpoint:
+    """One address of a tenant.
 
     Raises:
         NotFoundError: unknown, or another tenant's.
     """
     endpoint = session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.tenant_id != tenant_id:
-        raise NotFoundError(f"There is no webhook endpoint {endpoint_id}.")
-    session.delete(endpoint)
+        raise NotFoundError("There is no such webhook endpoint.", code="endpoint_not_found")
+    return endpoint
+
+
+def rotate_secret(
+    session: Session, *, box: SecretBox, tenant_id: str, endpoint_id: str
+) -> tuple[WebhookEndpoint, str]:
+    """Give an address a new secret; returns it, shown this once.
+
+    What was booked before is still signed with the secret of its booking. A disabled address is
+    enabled again: its owner has just shown that it is looked after.
+    """
+    endpoint = get_endpoint(session, tenant_id=tenant_id, endpoint_id=endpoint_id)
+    secret = new_secret()
+    endpoint.secret = box.encrypt(secret)
+    endpoint.enabled = True
+    session.flush()
+    return endpoint, secret
+
+
+def delete_endpoint(session: Session, *, tenant_id: str, endpoint_id: str) -> None:
+    """Remove an address; what was booked for it is still delivered.
+
+    Raises:
+        NotFoundError: unknown, or another tenant's.
+    """
+    session.delete(get_endpoint(session, tenant_id=tenant_id, endpoint_id=endpoint_id))
 
 
 def deliveries(
