@@ -55,7 +55,8 @@ def _harmless_tail(data: bytes, end: int, media_type: str) -> bool:
         if media_type != "image/jpeg":
             return False
         start = data.find(tail[:2], end)
-        if tail[4:8] == b"ftyp" or data[-4:] == b"SEFT":  # motion photo, Samsung trailer
+        # a motion photo (the zeros of its box length are stripped above) or a Samsung trailer
+        if b"ftyp" in tail[:8] or data[-4:] == b"SEFT":
             return True
         if not tail.startswith(_JPEG_START):
             return False

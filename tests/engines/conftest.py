@@ -1,0 +1,104 @@
+"""Tiny networks, folders of engines and real pictures for the tests of the engines."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+
+@pytest.fixture
+def tiny_onnx(tmp_path: Path) -> Callable[..., Path]:
+    """Write a network that adds one to its input; dimensions given as text are free."""
+
+    def write(
+        name: str = "tiny.onnx",
+        *,
+        shape: tuple[int | str, ...] = ("n", 3, 64, 64),
+        metadata: dict[str, str] | None = None,
+    ) -> Path:
+        graph = helper.make_graph(
+            [helper.make_node("Add", ["images", "one"], ["output0"])],
+            "tiny",
+            [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("output0", TensorProto.FLOAT, shape)],
+            [onnx.numpy_helper.from_array(np.ones(1, dtype=np.float32), "one")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, metadata or {})
+        path = tmp_path / name
+        onnx.save(model, path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def engine_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write the folder of an engine ``sums`` whose model ``net`` wants a given weights file."""
+
+    def write(weights: Path, *, url: str | None = None) -> Path:
+        content = weights.read_bytes()
+        folder = tmp_path / "sums"
+        folder.mkdir(exist_ok=True)
+        (folder / "engine.toml").write_text(
+            f"""
+name = "sums"
+title = "Sums"
+description = "Adds one."
+media = ["image"]
+sources = "none"
+aliases = {{ tiny = "net" }}
+
+[[models]]
+name = "net"
+version = "1"
+runner = "onnxruntime"
+
+[[models.weights]]
+file = "{weights.name}"
+sha256 = "{hashlib.sha256(content).hexdigest()}"
+bytes = {len(content)}
+licence = "MIT"
+source = "us"
+{f'url = "{url}"' if url else ""}
+
+[[models]]
+name = "big"
+version = "1"
+runner = "onnxruntime"
+needs_weights = true
+
+[[models]]
+name = "builtin"
+version = "1"
+runner = "opencv"
+"""
+        )
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def photo() -> Path:
+    """A real photograph: an astronaut before a flag and a model of a shuttle, 512 x 512."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / "astronaut.png"
+
+
+@pytest.fixture
+def save_image(tmp_path: Path) -> Callable[..., Path]:
+    """Write an image with Pillow under a name."""
+
+    def save(image: Image.Image, name: str, **options: object) -> Path:
+        path = tmp_path / name
+        image.save(path, **options)
+        return path
+
+    return save
