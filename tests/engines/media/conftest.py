@@ -49,7 +49,7 @@ RECIPES = {
     "tall.ts": "-f lavfi -i testsrc=s=108x192:r=25:d=1 -c:v libx264 -f mpegts",
     "wide.ts": "-f lavfi -i testsrc=s=192x108:r=25:d=1 -c:v libx264 -f mpegts",
     "large.ts": "-f lavfi -i testsrc=s=384x216:r=25:d=1 -c:v libx264 -f mpegts",
-    "minute.mp4": f"-f lavfi -i testsrc=s=640x360:r=25:d=60 {X264}",
+    "minute.mp4": f"-f lavfi -i testsrc=s=320x180:r=25:d=60 {X264}",
 }
 # name: (made from, arguments before its input, arguments after it)
 DERIVED = {
