@@ -155,25 +155,28 @@ CREATE TABLE billing.settlement_due (
 );
 
 CREATE TABLE billing.charge (
-    job          text PRIMARY KEY REFERENCES billing.usage_record,
-    wallet       bigint NOT NULL,
-    hold         text NOT NULL UNIQUE,
-    outcome      text NOT NULL,
-    status       text NOT NULL CHECK (status IN ('settled', 'quarantined', 'unpriced')),
-    card         text NOT NULL,
-    card_version integer NOT NULL,
-    quantities   jsonb NOT NULL,
-    attributes   jsonb NOT NULL,
-    lines        jsonb NOT NULL,
-    multipliers  jsonb NOT NULL,
-    price        bigint NOT NULL CHECK (price >= 0),
-    quoted       bigint NOT NULL,
-    charged      bigint NOT NULL CHECK (charged >= 0),
-    released     bigint NOT NULL CHECK (released >= 0),
-    lapsed       bigint NOT NULL CHECK (lapsed >= 0 AND lapsed <= released),
-    absorbed     bigint NOT NULL CHECK (absorbed >= 0),
-    settled_at   timestamptz NOT NULL,
-    CHECK (charged + absorbed = price AND charged <= quoted)
+    job             text PRIMARY KEY REFERENCES billing.usage_record,
+    wallet          bigint NOT NULL,
+    hold            text NOT NULL UNIQUE,
+    outcome         text NOT NULL,
+    cached          boolean NOT NULL,
+    status          text NOT NULL CHECK (status IN ('settled', 'quarantined', 'unpriced')),
+    card            text NOT NULL,
+    card_version    integer NOT NULL,
+    quantities      jsonb NOT NULL,
+    attributes      jsonb NOT NULL,
+    lines           jsonb NOT NULL,
+    multipliers     jsonb NOT NULL,
+    price           bigint NOT NULL CHECK (price >= 0),
+    held            bigint NOT NULL,
+    charged         bigint NOT NULL CHECK (charged >= 0),
+    released        bigint NOT NULL CHECK (released >= 0),
+    lapsed          bigint NOT NULL CHECK (lapsed >= 0 AND lapsed <= released),
+    absorbed        bigint NOT NULL CHECK (absorbed >= 0),
+    available_after bigint NOT NULL,
+    settled_at      timestamptz NOT NULL,
+    CHECK (charged + absorbed = price),
+    CHECK (charged + released = held)
 );
 """
 
@@ -330,89 +333,93 @@ END $$;
 SETTLE_HOLD = """
 CREATE FUNCTION billing.settle_hold(
     p_job text, p_price bigint, p_now timestamptz DEFAULT NULL,
-    OUT outcome text, OUT hold text, OUT wallet bigint, OUT charged bigint, OUT released bigint,
-    OUT lapsed bigint, OUT absorbed bigint, OUT available bigint, OUT settled_at timestamptz
+    OUT outcome text, OUT hold text, OUT wallet bigint, OUT held bigint, OUT charged bigint,
+    OUT released bigint, OUT lapsed bigint, OUT absorbed bigint, OUT available_after bigint,
+    OUT settled_at timestamptz
 ) LANGUAGE plpgsql AS $$
 DECLARE
+    v_wallet record;
     v_hold   record;
-    v_before bigint;
+    v_at     timestamptz;
+    v_taken  bigint;
 BEGIN
-    SELECT h.wallet INTO wallet FROM billing.hold h WHERE h.job = p_job;
+    SELECT w.id, w.available INTO v_wallet FROM billing.wallet w
+     WHERE w.id = (SELECT h.wallet FROM billing.hold h WHERE h.job = p_job) FOR UPDATE;
     IF NOT FOUND THEN
         outcome := 'no_hold';
         RETURN;
     END IF;
-    PERFORM FROM billing.wallet w WHERE w.id = settle_hold.wallet FOR UPDATE;
     SELECT h.id, h.amount, h.state INTO v_hold FROM billing.hold h WHERE h.job = p_job;
     IF v_hold.state <> 'open' THEN
         outcome := 'closed';
         RETURN;
     END IF;
-    settled_at := coalesce(p_now, clock_timestamp());
-    IF EXISTS (SELECT FROM billing.token_grant g WHERE g.wallet = settle_hold.wallet
-                AND g.open AND g.expires_at <= settle_hold.settled_at) THEN
-        PERFORM billing.shed_expired(wallet, settled_at);
+    v_at := coalesce(p_now, clock_timestamp());
+    IF EXISTS (SELECT FROM billing.token_grant g
+                WHERE g.wallet = v_wallet.id AND g.open AND g.expires_at <= v_at) THEN
+        PERFORM billing.shed_expired(v_wallet.id, v_at);
+        SELECT w.id, w.available INTO v_wallet FROM billing.wallet w WHERE w.id = v_wallet.id;
     END IF;
-    SELECT w.available INTO v_before FROM billing.wallet w WHERE w.id = settle_hold.wallet;
-
-    hold := v_hold.id;
-    charged := least(p_price, v_hold.amount);
-    released := v_hold.amount - charged;
-    absorbed := p_price - charged;
-    SELECT coalesce(sum(d.freed) FILTER (WHERE d.late), 0) INTO lapsed FROM (
-        SELECT p.amount - greatest(0, least(p.amount, settle_hold.charged
-                   - (sum(p.amount) OVER (ORDER BY p.seq) - p.amount))) AS freed,
-               g.expires_at <= settle_hold.settled_at AS late
-          FROM billing.hold_grant p JOIN billing.token_grant g ON g.id = p.token_grant
-         WHERE p.hold = v_hold.id) d;
-    available := v_before + released - lapsed;
+    v_taken := least(p_price, v_hold.amount);
 
     WITH pinned AS (
-        SELECT p.token_grant, p.seq, p.amount,
-               coalesce(g.expires_at <= settle_hold.settled_at, false) AS late,
-               greatest(0, least(p.amount, settle_hold.charged
+        SELECT p.token_grant, p.amount, coalesce(g.expires_at <= v_at, false) AS late,
+               greatest(0, least(p.amount, v_taken
                    - (sum(p.amount) OVER (ORDER BY p.seq) - p.amount)))::bigint AS captured
           FROM billing.hold_grant p JOIN billing.token_grant g ON g.id = p.token_grant
          WHERE p.hold = v_hold.id
-    ), moved AS (
+    ), split AS (
+        SELECT p.token_grant, p.amount, p.captured,
+               CASE WHEN p.late THEN 0 ELSE p.amount - p.captured END AS returned,
+               CASE WHEN p.late THEN p.amount - p.captured ELSE 0 END AS expired
+          FROM pinned p
+    ), given_back AS (
         UPDATE billing.token_grant g
-           SET held = g.held - p.amount, spent = g.spent + p.captured,
-               remaining = g.remaining + CASE WHEN p.late THEN 0 ELSE p.amount - p.captured END,
-               expired = g.expired + CASE WHEN p.late THEN p.amount - p.captured ELSE 0 END
-          FROM pinned p WHERE g.id = p.token_grant
+           SET held = g.held - s.amount, spent = g.spent + s.captured,
+               remaining = g.remaining + s.returned, expired = g.expired + s.expired
+          FROM split s WHERE g.id = s.token_grant
+    ), total AS (
+        SELECT coalesce(sum(s.expired), 0)::bigint AS lapsed,
+               v_wallet.available + coalesce(sum(s.returned), 0)::bigint AS available
+          FROM split s
     ), closed AS (
         UPDATE billing.hold h
-           SET captured = settle_hold.charged, released = settle_hold.released,
-               state = CASE WHEN settle_hold.charged > 0 THEN 'captured' ELSE 'released' END,
-               closed_at = settle_hold.settled_at
+           SET captured = v_taken, released = v_hold.amount - v_taken, closed_at = v_at,
+               state = CASE WHEN v_taken > 0 THEN 'captured' ELSE 'released' END
          WHERE h.id = v_hold.id
     ), counted AS (
         UPDATE billing.wallet w
-           SET available = settle_hold.available, held = w.held - v_hold.amount,
-               version = w.version + 1
-         WHERE w.id = settle_hold.wallet
+           SET available = t.available, held = w.held - v_hold.amount, version = w.version + 1
+          FROM total t WHERE w.id = v_wallet.id
     ), booked AS (
         INSERT INTO billing.journal (wallet, idem_key, fingerprint, kind, ref, occurred_at,
                                      actor, available_after)
-        VALUES (settle_hold.wallet, 'settle:' || p_job, p_price::text, 'settle', p_job,
-                settle_hold.settled_at, 'settle', settle_hold.available)
+        SELECT v_wallet.id, 'settle:' || p_job, p_price::text, 'settle', p_job, v_at,
+               'settlement', t.available
+          FROM total t
         RETURNING id
     ), line AS (
-        SELECT p.token_grant, l.debit, l.credit, l.amount
-          FROM pinned p, LATERAL (VALUES
-               ('held', 'revenue', p.captured),
-               ('held', CASE WHEN p.late THEN 'breakage' ELSE 'available' END,
-                p.amount - p.captured)) l (debit, credit, amount)
+        SELECT s.token_grant, l.debit, l.credit, l.amount
+          FROM split s, LATERAL (VALUES ('held', 'revenue', s.captured),
+                                        ('held', 'available', s.returned),
+                                        ('held', 'breakage', s.expired)) l (debit, credit, amount)
          WHERE l.amount > 0
         UNION ALL
-        SELECT NULL, 'overrun_absorbed', 'revenue', settle_hold.absorbed
-         WHERE settle_hold.absorbed > 0
+        SELECT NULL, 'overrun_absorbed', 'revenue', p_price - v_taken WHERE p_price > v_taken
+    ), moved AS (
+        INSERT INTO billing.transfer (journal, seq, wallet, debit, credit, amount, token_grant)
+        SELECT b.id, row_number() OVER (), v_wallet.id, l.debit, l.credit, l.amount, l.token_grant
+          FROM booked b, line l
     )
-    INSERT INTO billing.transfer (journal, seq, wallet, debit, credit, amount, token_grant)
-    SELECT b.id, row_number() OVER (), settle_hold.wallet, l.debit, l.credit, l.amount,
-           l.token_grant
-      FROM booked b, line l;
+    SELECT t.lapsed, t.available INTO lapsed, available_after FROM total t;
     outcome := 'settled';
+    hold := v_hold.id;
+    wallet := v_wallet.id;
+    held := v_hold.amount;
+    charged := v_taken;
+    released := v_hold.amount - v_taken;
+    absorbed := p_price - v_taken;
+    settled_at := v_at;
 END $$;
 """
 

@@ -1,0 +1,1 @@
+"""The shipped rate cards, one TOML file each; ``billing.cards`` publishes them."""

@@ -1,0 +1,76 @@
+"""What billing may raise.
+
+    BillingError
+    +- InvalidAmountError       the number is no amount of tokens: fix it
+    +- InvalidWorkError         a measured quantity is negative, NaN or infinite: fix the meter
+    +- InsufficientTokensError  the wallet does not cover the hold: top up, then try again
+    +- UnknownPriceError        no card prices this work: it is refused, never free
+    +- InvalidCardError         a rate card says something that cannot be priced: fix the data
+    +- ReplayMismatchError      the key was used before with other arguments
+    +- UnknownWalletError       nobody opened a wallet for this tenant
+
+Codes are public; messages say what to do next. Any other exception is a fault of ours.
+"""
+
+
+class BillingError(Exception):
+    """The root; catch it to catch everything billing says no with."""
+
+    code = "billing_error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidAmountError(BillingError):
+    """Raised when a number is no amount of tokens; a retry never helps."""
+
+    code = "invalid_amount"
+
+
+class InvalidWorkError(BillingError):
+    """Raised when a quantity of work is not a finite number >= 0; a retry never helps."""
+
+    code = "invalid_work"
+
+
+class InsufficientTokensError(BillingError):
+    """Raised when a hold is larger than what the wallet has; retry after a top-up.
+
+    ``needed`` and ``available`` are micro-tokens.
+    """
+
+    code = "insufficient_tokens"
+
+    def __init__(self, needed: int, available: int) -> None:
+        super().__init__(
+            f"this needs {needed / 1_000_000:g} tokens and the wallet has"
+            f" {available / 1_000_000:g}; top up and send it again"
+        )
+        self.needed = needed
+        self.available = available
+
+
+class UnknownPriceError(BillingError):
+    """Raised when no card, or no term of it, prices the work; publish one, then try again."""
+
+    code = "price_missing"
+
+
+class InvalidCardError(BillingError):
+    """Raised when the data of a rate card is wrong or already published otherwise."""
+
+    code = "invalid_rate_card"
+
+
+class ReplayMismatchError(BillingError):
+    """Raised when an idempotency key comes again with other arguments; use a new key."""
+
+    code = "idempotency_mismatch"
+
+
+class UnknownWalletError(BillingError):
+    """Raised when the tenant has no wallet yet; open one first."""
+
+    code = "unknown_wallet"

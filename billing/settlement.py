@@ -1,0 +1,168 @@
+"""Settle a job: rate what was measured, capture at most the hold, release the rest. Once.
+
+Failed and expired jobs and cached results cost nothing; a canceled job costs the work measured
+until then. A price above the hold is captured up to the hold and the excess is absorbed. The
+charge keeps the quantities and the card version, so it recomputes forever.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+
+from sqlalchemy import RowMapping, delete, text
+from sqlalchemy.orm import Session
+
+from billing import ledger
+from billing.amounts import MicroTokens
+from billing.card_data import read_card
+from billing.errors import InvalidWorkError, UnknownPriceError
+from billing.rates import Line, Multiplier, Price, RateCard, Work, evaluate
+from billing.tables import settlement_due
+from billing.usage import Outcome, bounded
+
+_FREE = Price(MicroTokens(0), ())
+
+
+class ChargeStatus(StrEnum):
+    """Whether the measured work could be taken as it came."""
+
+    SETTLED = "settled"  # yes
+    QUARANTINED = "quarantined"  # impossible compute time: charged for the time that passed
+    UNPRICED = "unpriced"  # the card cannot price what was measured: charged nothing, look at it
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of the hold: charged + released is its amount."""
+
+    job: str
+    tenant: str
+    outcome: str
+    status: ChargeStatus
+    charged: MicroTokens
+    released: MicroTokens
+    absorbed: MicroTokens  # the part of the price above the hold
+    available_after: MicroTokens
+    lines: tuple[Line, ...]
+    card_id: str
+    cached: bool
+
+
+_PENDING = text(
+    """
+    SELECT u.job, u.tenant, u.outcome, u.cached, u.quarantined, u.quantities, u.attributes,
+           u.gpu_us, u.wall_us, u.card, u.card_version, c.body::text AS body,
+           EXISTS (SELECT FROM billing.charge x WHERE x.job = u.job) AS charged
+      FROM billing.usage_record u
+      JOIN billing.rate_card_version c ON c.card = u.card AND c.version = u.card_version
+     WHERE u.job = ANY(:jobs)
+     ORDER BY u.tenant, u.job
+    """
+)
+
+
+def settle(session: Session, *, job: str, now: datetime | None = None) -> Settlement | None:
+    """Settle one job in the caller's transaction; ``now`` defaults to the database's clock.
+
+    Returns:
+        None when there is nothing to settle: no usage record yet, or somebody settled it.
+    """
+    settled = settle_many(session, jobs=[job], now=now)
+    return settled[0] if settled else None
+
+
+def settle_many(
+    session: Session, *, jobs: Sequence[str], now: datetime | None = None
+) -> list[Settlement]:
+    """Settle jobs in one transaction, tenant by tenant, so that two workers cannot deadlock."""
+    pending = session.execute(_PENDING, {"jobs": list(jobs)}).mappings().all()
+    settled = (_settle(session, record, now=now) for record in pending)
+    return [settlement for settlement in settled if settlement is not None]
+
+
+def rate(card: RateCard, work: Work, *, outcome: str, cached: bool) -> Price:
+    """What a job that ended so costs.
+
+    Raises:
+        UnknownPriceError, InvalidWorkError: the card cannot price the work.
+    """
+    if cached or Outcome(outcome) in {Outcome.FAILED, Outcome.EXPIRED}:
+        return _FREE
+    return evaluate(card, work)
+
+
+def _settle(session: Session, record: RowMapping, *, now: datetime | None) -> Settlement | None:
+    job = record["job"]
+    if record["charged"]:
+        session.execute(delete(settlement_due).where(settlement_due.c.job == job))
+        return None
+    work, price, status = _judge(record)
+    moved = ledger.book_settlement(
+        session,
+        job=job,
+        price=price.amount,
+        charge={
+            "outcome": record["outcome"],
+            "cached": record["cached"],
+            "status": status.value,
+            "card": record["card"],
+            "card_version": record["card_version"],
+            "quantities": json.dumps(dict(work.quantities)),
+            "attributes": json.dumps(dict(work.attributes)),
+            "lines": json.dumps([_line_json(line) for line in price.lines]),
+            "multipliers": json.dumps([_multiplier_json(each) for each in price.multipliers]),
+        },
+        now=now,
+    )
+    if moved is None:
+        return None
+    return Settlement(
+        job=job,
+        tenant=record["tenant"],
+        outcome=record["outcome"],
+        status=status,
+        charged=moved["charged"],
+        released=moved["released"],
+        absorbed=moved["absorbed"],
+        available_after=moved["available_after"],
+        lines=price.lines,
+        card_id=f"{record['card']}@{record['card_version']}",
+        cached=record["cached"],
+    )
+
+
+def _judge(record: RowMapping) -> tuple[Work, Price, ChargeStatus]:
+    """The work that counts, its price, and whether anything about it was odd."""
+    work = Work(record["quantities"], record["attributes"])
+    status = ChargeStatus.SETTLED
+    if record["quarantined"]:
+        work = bounded(work, gpu_us=record["gpu_us"], wall_us=record["wall_us"])
+        status = ChargeStatus.QUARANTINED
+    card = _card(record["body"], record["card"], record["card_version"])
+    try:
+        return work, rate(card, work, outcome=record["outcome"], cached=record["cached"]), status
+    except (UnknownPriceError, InvalidWorkError):
+        # The quote was priced by this very card, so the meter is at fault, not the customer.
+        return work, _FREE, ChargeStatus.UNPRICED
+
+
+@lru_cache(maxsize=64)
+def _card(body: str, card: str, version: int) -> RateCard:
+    """Parsed once per process: a published version never changes."""
+    return read_card(json.loads(body), card=card, version=version)
+
+
+def _line_json(line: Line) -> dict[str, str | int | float]:
+    return {
+        "name": line.name,
+        "quantity": line.quantity,
+        "unit": line.unit,
+        "tokens": line.tokens,
+    }
+
+
+def _multiplier_json(multiplier: Multiplier) -> dict[str, str]:
+    return {"name": multiplier.name, "factor": str(multiplier.factor)}

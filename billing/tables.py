@@ -1,0 +1,177 @@
+"""The tables of schema ``billing`` as SQLAlchemy Core sees them.
+
+The migration is the truth about constraints, triggers and functions; a test compares the columns.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    DateTime,
+    Identity,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(schema="billing")
+
+_STAMP = DateTime(timezone=True)
+_CLOCK = text("clock_timestamp()")
+
+wallet = Table(
+    "wallet",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant", Text, nullable=False, unique=True),
+    Column("available", BigInteger, nullable=False, server_default="0"),
+    Column("held", BigInteger, nullable=False, server_default="0"),
+    Column("debt", BigInteger, nullable=False, server_default="0"),
+    Column("debt_limit", BigInteger, nullable=False, server_default="0"),
+    Column("version", BigInteger, nullable=False, server_default="0"),
+)
+
+token_grant = Table(
+    "token_grant",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("wallet", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("effective_at", _STAMP, nullable=False),
+    Column("expires_at", _STAMP),
+    Column("granted", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False, server_default="0"),
+    Column("spent", BigInteger, nullable=False, server_default="0"),
+    Column("expired", BigInteger, nullable=False, server_default="0"),
+    Column("revoked", BigInteger, nullable=False, server_default="0"),
+    Column("open", Boolean, Computed("remaining > 0", persisted=True), nullable=False),
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("wallet", BigInteger, nullable=False),
+    Column("job", Text, nullable=False, unique=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("captured", BigInteger, nullable=False, server_default="0"),
+    Column("released", BigInteger, nullable=False, server_default="0"),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("placed_at", _STAMP, nullable=False),
+    Column("expires_at", _STAMP, nullable=False),
+    Column("closed_at", _STAMP),
+)
+
+hold_grant = Table(
+    "hold_grant",
+    metadata,
+    Column("hold", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("token_grant", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("wallet", BigInteger, primary_key=True),
+    Column("idem_key", Text, nullable=False),  # unique per wallet
+    Column("fingerprint", Text, nullable=False),  # the arguments; a replay must bring the same
+    Column("kind", Text, nullable=False),
+    Column("ref", Text, nullable=False),  # the job, or the grant
+    Column("occurred_at", _STAMP, nullable=False),
+    Column("booked_at", _STAMP, nullable=False, server_default=_CLOCK),
+    Column("actor", Text, nullable=False),
+    Column("approval", Text),  # who approved, where a rule asks for a second person
+    Column("reverses", BigInteger),  # the journal that a correction takes back
+    Column("available_after", BigInteger, nullable=False),
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    Column("journal", BigInteger, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("wallet", BigInteger, nullable=False),
+    Column("debit", Text, nullable=False),
+    Column("credit", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("token_grant", BigInteger),
+)
+
+rate_card_version = Table(
+    "rate_card_version",
+    metadata,
+    Column("card", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("effective_from", _STAMP, nullable=False),  # until the next version's
+    Column("published_at", _STAMP, nullable=False, server_default=_CLOCK),
+    Column("body", JSONB, nullable=False),
+)
+
+card_assignment = Table(
+    "card_assignment",
+    metadata,
+    Column("tenant", Text, primary_key=True),  # "*": everybody else
+    Column("engine", Text, primary_key=True),
+    Column("card", Text, nullable=False),
+)
+
+usage_record = Table(
+    "usage_record",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("project", Text),
+    Column("api_key", Text),
+    Column("end_user", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("quantities", JSONB, nullable=False),
+    Column("attributes", JSONB, nullable=False),
+    Column("gpu_us", BigInteger, nullable=False),
+    Column("wall_us", BigInteger, nullable=False),
+    Column("card", Text, nullable=False),
+    Column("card_version", Integer, nullable=False),
+    Column("quoted", BigInteger, nullable=False),
+    Column("cached", Boolean, nullable=False),
+    Column("quarantined", Boolean, nullable=False),
+    Column("recorded_at", _STAMP, nullable=False, server_default=_CLOCK),
+)
+
+settlement_due = Table("settlement_due", metadata, Column("job", Text, primary_key=True))
+
+charge = Table(
+    "charge",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("wallet", BigInteger, nullable=False),
+    Column("hold", Text, nullable=False, unique=True),
+    Column("outcome", Text, nullable=False),
+    Column("cached", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("card", Text, nullable=False),
+    Column("card_version", Integer, nullable=False),
+    Column("quantities", JSONB, nullable=False),
+    Column("attributes", JSONB, nullable=False),
+    Column("lines", JSONB, nullable=False),
+    Column("multipliers", JSONB, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("charged", BigInteger, nullable=False),
+    Column("released", BigInteger, nullable=False),
+    Column("lapsed", BigInteger, nullable=False),  # the part of released whose grant had expired
+    Column("absorbed", BigInteger, nullable=False),
+    Column("available_after", BigInteger, nullable=False),
+    Column("settled_at", _STAMP, nullable=False),
+)

@@ -1,0 +1,141 @@
+"""What a tenant has: balance, open grants, statement. Reads only, except opening."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import RowMapping, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from billing.amounts import MicroTokens
+from billing.errors import UnknownWalletError
+from billing.tables import wallet
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLeft:
+    """A grant that still can be drawn from."""
+
+    id: int
+    kind: str
+    remaining: MicroTokens
+    priority: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What can be spent, what running jobs hold, what is owed; grants in the order of drawing."""
+
+    available: MicroTokens  # without what has expired, even if nobody has swept it
+    held: MicroTokens
+    debt: MicroTokens
+    grants: tuple[GrantLeft, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a statement. ``amount`` and ``held`` are signed changes."""
+
+    id: int  # the cursor: rises with time within a wallet
+    at: datetime
+    kind: str  # grant | hold | settle | expire
+    amount: MicroTokens  # of what is available
+    held: MicroTokens  # of what jobs hold
+    balance_after: MicroTokens  # available after the line
+    job: str | None
+    grant: int | None
+    ref: str
+
+
+# One statement, so one snapshot: wallet and grants belong together.
+_BALANCE = text(
+    """
+    SELECT w.available, w.held, w.debt, g.id, g.kind, g.remaining, g.priority, g.expires_at,
+           g.expires_at <= coalesce(:now, clock_timestamp()) AS lapsed
+      FROM billing.wallet w LEFT JOIN billing.token_grant g ON g.wallet = w.id AND g.open
+     WHERE w.tenant = :tenant
+     ORDER BY g.priority, g.expires_at NULLS LAST, g.id
+    """
+)
+
+_ENTRIES = text(
+    """
+    SELECT j.id, j.occurred_at, j.kind, j.ref, j.available_after, t.available, t.held, t.token_grant
+      FROM billing.journal j, LATERAL (
+           SELECT coalesce(sum(CASE WHEN t.credit = 'available' THEN t.amount
+                                    WHEN t.debit = 'available' THEN -t.amount END), 0) AS available,
+                  coalesce(sum(CASE WHEN t.credit = 'held' THEN t.amount
+                                    WHEN t.debit = 'held' THEN -t.amount END), 0) AS held,
+                  CASE WHEN min(t.token_grant) = max(t.token_grant)
+                       THEN min(t.token_grant) END AS token_grant
+             FROM billing.transfer t WHERE t.journal = j.id) t
+     WHERE j.wallet = (SELECT w.id FROM billing.wallet w WHERE w.tenant = :tenant)
+       AND j.id < :after
+     ORDER BY j.id DESC LIMIT :limit
+    """
+)
+_BEYOND_EVERY_ID = 2**63 - 1
+
+
+def open_wallet(session: Session, tenant: str) -> None:
+    """Make sure the tenant has a wallet; a second call changes nothing."""
+    session.execute(insert(wallet).values(tenant=tenant).on_conflict_do_nothing())
+
+
+def balance(session: Session, tenant: str, *, now: datetime | None = None) -> Balance:
+    """What the tenant has; ``now`` defaults to the database's clock.
+
+    Raises:
+        UnknownWalletError: nobody opened a wallet for the tenant.
+    """
+    rows = session.execute(_BALANCE, {"tenant": tenant, "now": now}).mappings().all()
+    if not rows:
+        raise UnknownWalletError(f"{tenant} has no wallet; open one first")
+    lapsed = sum(row["remaining"] for row in rows if row["lapsed"])
+    return Balance(
+        available=MicroTokens(rows[0]["available"] - lapsed),
+        held=rows[0]["held"],
+        debt=rows[0]["debt"],
+        grants=tuple(
+            GrantLeft(
+                id=row["id"],
+                kind=row["kind"],
+                remaining=row["remaining"],
+                priority=row["priority"],
+                expires_at=row["expires_at"],
+            )
+            for row in rows
+            if row["id"] is not None and not row["lapsed"]
+        ),
+    )
+
+
+def entries(
+    session: Session, tenant: str, *, limit: int = 50, after: int | None = None
+) -> list[Entry]:
+    """Statement lines, newest first; ``after`` is the id of the last line already seen.
+
+    Raises:
+        UnknownWalletError: nobody opened a wallet for the tenant.
+    """
+    values = {"tenant": tenant, "limit": limit, "after": after or _BEYOND_EVERY_ID}
+    rows = session.execute(_ENTRIES, values).mappings().all()
+    if not rows and not session.scalar(select(wallet.c.id).where(wallet.c.tenant == tenant)):
+        raise UnknownWalletError(f"{tenant} has no wallet; open one first")
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: RowMapping) -> Entry:
+    about_job = row["kind"] in {"hold", "settle"}
+    return Entry(
+        id=row["id"],
+        at=row["occurred_at"],
+        kind=row["kind"],
+        amount=MicroTokens(int(row["available"])),
+        held=MicroTokens(int(row["held"])),
+        balance_after=row["available_after"],
+        job=row["ref"] if about_job else None,
+        grant=row["token_grant"],
+        ref=row["ref"],
+    )
