@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.files.collection import collect_expired, collect_orphans
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
+from billing import grants
 from workers import settle
 from workers.routing import TaskName
 from workers.run_job import clean_work, work_root
@@ -30,12 +31,15 @@ _FORGET_WORKERS = text(
 def sweep_promises(services: Services) -> None:
     """Do what the dispatcher also does each second, in case there has been none.
 
-    Leases of dead workers, missed start deadlines, usage that nobody settled.
+    Leases of dead workers, missed start deadlines, usage that nobody settled; also grants whose
+    time is over.
     """
     with services.sessions.begin() as session:
         rescued = rescue_expired_leases(session)
         expired = expire_due(session)
         session.execute(_FORGET_WORKERS)
+    with services.sessions.begin() as session:
+        grants.expire_due(session, now=datetime.now(UTC))
     settled = settle.drain(services)
     cleaned = clean_work(work_root(services), older_than_s=STALE_WORK_S)
     if rescued or expired or settled or cleaned:
