@@ -91,7 +91,7 @@ def _sky(light: Light, roughness: Light) -> Light:
     height, width = light.shape
     candidate = (light > SKY_LIGHT_MIN) & (roughness < SKY_ROUGHNESS_MAX)
     candidate[int(SKY_LOWEST * height) :] = False
-    border = max(1, height // 50)  # frames and scan edges do not hide the sky
+    border = height // 50  # frames and scan edges do not hide the sky
     candidate[:border] = candidate[border]
     _, labels = cv2.connectedComponents(candidate.astype(np.uint8), connectivity=4)
     touching = np.unique(labels[border, candidate[border]])
@@ -109,7 +109,8 @@ def _sky(light: Light, roughness: Light) -> Light:
 def _is_open(sky: NDArray[np.bool_], width: int) -> bool:
     """Sky is widest at the top; a lit wall or a floor is not."""
     rows = sky.sum(axis=1) / width
-    top, below = rows[: len(rows) // 4].mean(), rows[len(rows) // 4 :].mean()
+    quarter = max(1, len(rows) // 4)
+    top, below = rows[:quarter].mean(), rows[quarter:].mean()
     return bool(top >= max(below, SKY_TOP_MIN))
 
 

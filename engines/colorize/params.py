@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Kind(StrEnum):
@@ -12,6 +12,13 @@ class Kind(StrEnum):
     PERSON = "person"  # faces get skin
     BUILDING = "building"  # no faces are looked for
     AUTO = "auto"  # a person when a face is found, else a building
+
+
+def _whole(value: object) -> object:
+    """Keep ``true`` and ``2.0`` from passing as 1 and 2: Python calls them equal."""
+    if type(value) is not int:
+        raise ValueError("must be a whole number")
+    return value
 
 
 class ColorizeParams(BaseModel):
@@ -24,7 +31,7 @@ class ColorizeParams(BaseModel):
         default=None,
         description="Side in pixels at which colour is predicted; null: the model's own.",
     )
-    upscale: Literal[1, 2, 4] = Field(
+    upscale: Annotated[Literal[1, 2, 4], BeforeValidator(_whole)] = Field(
         default=1, description="The result is this many times as wide and high."
     )
     tile_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32, strict=True)] | None = Field(

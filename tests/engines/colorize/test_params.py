@@ -1,0 +1,44 @@
+import pytest
+from pydantic import ValidationError
+
+from engines.colorize.params import ColorizeParams
+
+
+def test_the_defaults_leave_the_choice_to_the_model():
+    assert ColorizeParams().model_dump(mode="json") == {
+        "type": "auto",
+        "input_size": None,
+        "upscale": 1,
+        "tile_size": None,
+        "fp16": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "landscape"},
+        {"input_size": 0},
+        {"input_size": 16},
+        {"input_size": 2080},
+        {"input_size": 500},
+        {"input_size": 512.0},
+        {"input_size": True},
+        {"upscale": 3},
+        {"upscale": True},
+        {"upscale": 2.0},
+        {"upscale": "2"},
+        {"tile_size": 96},
+        {"tile_size": 130},
+        {"fp16": 1},
+        {"checkpoint": "ddcolor"},
+    ],
+)
+def test_what_is_not_a_parameter_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        ColorizeParams.model_validate(wrong)
+
+
+@pytest.mark.parametrize("size", [32, 256, 512, 2048])
+def test_sizes_are_multiples_of_32(size):
+    assert ColorizeParams(input_size=size).input_size == size
