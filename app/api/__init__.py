@@ -1,1 +1,5 @@
-"""The HTTP API under /v1: the only place where Flask is imported."""
+"""The HTTP API: see README.md. Flask lives here and nowhere else."""
+
+from app.api.factory import create_app
+
+__all__ = ["create_app"]

@@ -25,7 +25,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     document = load(body)
     if not isinstance(document, dict):
         detail = "The body must be one JSON object: start it with { and end it with }."
-        raise _refusal("json_not_object", detail)
+        raise _refusal(detail, code="json_not_object")
     return document
 
 
@@ -33,12 +33,12 @@ def load(body: bytes) -> object:
     """Parse strict JSON of any type; raises like ``load_object``."""
     if not body.strip():
         detail = "The body is empty. Send a JSON object with Content-Type: application/json."
-        raise _refusal("json_empty", detail)
+        raise _refusal(detail, code="json_empty")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         detail = f"The body is not UTF-8 (byte {error.start}). Encode it as UTF-8."
-        raise _refusal("json_not_utf8", detail) from None
+        raise _refusal(detail, code="json_not_utf8") from None
     document = _parse(text)
     # Strict parsing refuses raw control characters, and UTF-8 cannot carry a surrogate: only
     # an escape can bring either in. Fewer brackets than the limit cannot nest deeper than it.
@@ -54,7 +54,7 @@ def _parse(text: str) -> object:
         raise _too_deep() from None
     except json.JSONDecodeError as error:
         detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        raise _refusal("json_invalid", detail) from None
+        raise _refusal(detail, code="json_invalid") from None
     return document
 
 
@@ -64,27 +64,27 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         name = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value] # add() marks the key
         detail = f"The key {name[:80]!r} appears twice in one object. Send it once."
-        raise _refusal("json_duplicate_key", detail)
+        raise _refusal(detail, code="json_duplicate_key")
     return members
 
 
 def _refuse_constant(name: str) -> Never:
     detail = f"{name} is not a JSON number. Send a finite number or null."
-    raise _refusal("json_number_not_finite", detail)
+    raise _refusal(detail, code="json_number_not_finite")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         detail = f"The number {text[:40]} is too large. Send a finite number."
-        raise _refusal("json_number_not_finite", detail)
+        raise _refusal(detail, code="json_number_not_finite")
     return number
 
 
 def _bounded(text: str) -> int:
     if len(text.lstrip("-")) > MAX_INTEGER_DIGITS:
         detail = f"The whole number {text[:24]}... has more than {MAX_INTEGER_DIGITS} digits."
-        raise _refusal("json_number_too_long", detail)
+        raise _refusal(detail, code="json_number_too_long")
     return int(text)
 
 
@@ -122,13 +122,13 @@ def _children(value: object, pointer: str) -> Iterator[tuple[str, object]]:
 def _check_text(text: str, pointer: str) -> None:
     if "\x00" in text:
         detail = "A string contains the NUL character (\\u0000). Remove it."
-        raise _refusal("json_nul_character", detail, pointer)
+        raise _refusal(detail, code="json_nul_character", pointer=pointer)
     if not text.isascii():
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
             detail = "A string contains half of a surrogate pair. Send whole characters."
-            raise _refusal("json_lone_surrogate", detail, pointer) from None
+            raise _refusal(detail, code="json_lone_surrogate", pointer=pointer) from None
 
 
 def escape_pointer(key: str) -> str:
@@ -138,10 +138,10 @@ def escape_pointer(key: str) -> str:
 
 def _too_deep() -> InvalidRequestError:
     detail = f"The body is nested deeper than {MAX_DEPTH} levels. Flatten it."
-    return _refusal("json_too_deep", detail)
+    return _refusal(detail, code="json_too_deep")
 
 
-def _refusal(code: str, detail: str, pointer: str | None = None) -> InvalidRequestError:
+def _refusal(detail: str, *, code: str, pointer: str | None = None) -> InvalidRequestError:
     places = () if pointer is None else (FieldError(_printable(pointer), detail, code),)
     return InvalidRequestError(detail, code=code, status=400, errors=places)
 

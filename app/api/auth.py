@@ -1,0 +1,115 @@
+"""Who is calling: ``Authorization: Bearer <api key>``, checked before every handler.
+
+A key is looked up at most once per second and process; a revoked key is therefore refused
+within one second. A key with a wrong checksum is refused without a question to the database.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from flask import Flask, current_app, g, request
+
+from app.errors import AuthenticationError, ForbiddenError
+from app.tenants.service import Principal
+
+PRINCIPAL_TTL_S = 1.0
+PRINCIPALS_MAX = 10_000
+
+PUBLIC_MARK = "_pixelmeter_public"
+PUBLIC_ENDPOINTS = frozenset({"openapi.spec"})  # made by APIFlask, so it carries no mark
+
+View = TypeVar("View", bound=Callable[..., object])
+
+
+@dataclass(slots=True)
+class PrincipalCache:
+    """Principals by the SHA-256 of their key, each for at most ``PRINCIPAL_TTL_S``.
+
+    Owned by the app object. Threads may race: the worst case is one look-up too many.
+    """
+
+    look_up: Callable[[str], Principal]  # asks the database, but not for a malformed key
+    clock: Callable[[], float] = time.monotonic
+    _known: dict[bytes, tuple[float, Principal]] = field(default_factory=dict)
+
+    def principal(self, key: str) -> Principal:
+        """Return whose key this is; raises ``AuthenticationError``."""
+        digest = hashlib.sha256(key.encode()).digest()
+        now = self.clock()
+        known = self._known.get(digest)
+        if known is not None and now < known[0]:
+            return known[1]
+        principal = self.look_up(key)
+        if len(self._known) >= PRINCIPALS_MAX:
+            self._known.clear()
+        self._known[digest] = (now + PRINCIPAL_TTL_S, principal)
+        return principal
+
+
+def public(view: View) -> View:
+    """Mark a view that answers without a key."""
+    setattr(view, PUBLIC_MARK, True)
+    return view
+
+
+def is_public(view: Callable[..., object]) -> bool:
+    """Whether ``public`` marked the view."""
+    return getattr(view, PUBLIC_MARK, False) is True
+
+
+def bearer_key() -> str:
+    """The key in the Authorization header; raises ``AuthenticationError``."""
+    header = request.headers.get("Authorization", "")
+    if not header:
+        detail = "Send your API key in the header: Authorization: Bearer pm_live_..."
+        raise AuthenticationError(detail)
+    scheme, _, key = header.partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        detail = "The Authorization header must read: Bearer pm_live_..."
+        raise AuthenticationError(detail, code="authorization_malformed")
+    return key
+
+
+def register_auth(app: Flask, principals: PrincipalCache) -> None:
+    """Authenticate every request for an address that exists and is not public."""
+
+    @app.before_request
+    def authenticate() -> None:
+        endpoint = request.endpoint
+        if endpoint is None or endpoint in PUBLIC_ENDPOINTS:
+            return
+        if not is_public(current_app.view_functions[endpoint]):
+            g.principal = principals.principal(bearer_key())
+
+
+def current_principal() -> Principal:
+    """The authenticated caller of the request at hand."""
+    principal = g.get("principal")
+    if not isinstance(principal, Principal):
+        detail = "Send your API key in the header: Authorization: Bearer pm_live_..."
+        raise AuthenticationError(detail)
+    return principal
+
+
+def tenant_of(principal: Principal) -> str:
+    """The tenant a key belongs to; raises ``ForbiddenError`` for keys that belong to none."""
+    if principal.tenant_id is None:
+        detail = "This address needs a tenant's key; an admin key belongs to no tenant."
+        raise ForbiddenError(detail, code="tenant_key_required")
+    return principal.tenant_id
+
+
+def current_tenant() -> str:
+    """The caller's tenant; raises like ``tenant_of``."""
+    return tenant_of(current_principal())
+
+
+def admins_only() -> None:
+    """Refuse everyone but admins; a ``before_request`` of the admin addresses."""
+    if current_principal().role != "admin":
+        detail = "This address needs an admin key. Ask an operator of the platform."
+        raise ForbiddenError(detail, code="admin_key_required")

@@ -1,0 +1,72 @@
+"""Puts the API together: one app, its services, its checks, its addresses."""
+
+from importlib.metadata import version
+
+from apiflask import APIFlask
+
+from app.api import (
+    admin,
+    balance,
+    deliveries,
+    endpoints,
+    files,
+    health,
+    jobs,
+    models,
+    openapi,
+    quotes,
+)
+from app.api.auth import register_auth
+from app.api.incoming import (
+    FORM_FIELD_BYTES_MAX,
+    FORM_PARTS_MAX,
+    StrictRequest,
+    register_request_checks,
+)
+from app.api.problems import register_problems
+from app.api.request_id import register_request_ids
+from app.api.services import install_services
+from app.settings import Settings
+
+RESOURCES = (
+    health.blueprint,
+    openapi.blueprint,
+    files.blueprint,
+    quotes.blueprint,
+    jobs.blueprint,
+    balance.blueprint,
+    models.blueprint,
+    endpoints.blueprint,
+    deliveries.blueprint,
+    admin.blueprint,
+)
+
+
+def create_app(settings: Settings) -> APIFlask:
+    """Build the API. Nothing connects and no thread or child starts before the first request."""
+    app = _Api(
+        "app.api",
+        title="Pixelmeter",
+        version=version("pixelmeter"),
+        docs_path=None,
+        json_errors=False,
+        static_folder=None,  # type: ignore[arg-type] # Flask takes None: no such address
+    )
+    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_FIELD_BYTES_MAX
+    app.config["MAX_FORM_PARTS"] = FORM_PARTS_MAX
+    app.config["AUTO_VALIDATION_ERROR_RESPONSE"] = False
+    app.config["AUTO_404_RESPONSE"] = False
+    app.url_map.strict_slashes = False
+    built = install_services(app, settings)
+    register_problems(app)
+    register_request_ids(app)
+    register_request_checks(app, upload_bytes_max=settings.max_upload_bytes)
+    register_auth(app, built.principals)
+    for blueprint in RESOURCES:
+        app.register_blueprint(blueprint)
+    openapi.describe_security(app)
+    return app
+
+
+class _Api(APIFlask):
+    request_class = StrictRequest

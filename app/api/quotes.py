@@ -1,0 +1,29 @@
+"""``POST /v1/quotes``: the price of a job body. Nothing is stored."""
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from app.api.auth import current_tenant
+from app.api.replies import reply
+from app.api.schemas import QuoteObject
+from app.api.services import services, utc_now
+from app.jobs.pricing import quote_request
+from app.jobs.spec import JobRequest
+
+blueprint = APIBlueprint("quotes", __name__, url_prefix="/v1/quotes", tag="Jobs")
+
+
+@blueprint.post("")
+@blueprint.input(JobRequest, arg_name="job")
+@blueprint.output(QuoteObject)
+def quote(job: JobRequest) -> Response:
+    """Say the most that a job can cost, and whether the balance covers it.
+
+    Inputs given by URL or inline are looked at and dropped again.
+    """
+    kit, now = services(), utc_now()
+    session = kit.database.session()
+    with kit.desk.open(session, tenant_id=current_tenant(), now=now, keep=False) as intake:
+        document = quote_request(session, catalog=kit.catalog, intake=intake, request=job, now=now)
+        session.rollback()
+    return reply(document)

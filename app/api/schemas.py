@@ -1,0 +1,351 @@
+"""The documents the API answers with, for /openapi.json.
+
+Answers are written by the views and never validated on the way out; the tests hold every answer
+against these models. Tokens are JSON numbers with at most 6 decimals, times RFC 3339 in UTC.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Tokens = float | int
+
+
+class Document(BaseModel):
+    """A closed answer: a field that is not declared here is a bug the tests find."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemPlace(Document):
+    """One wrong place in the request."""
+
+    pointer: str = Field(description="JSON pointer into the body; a name in the query")
+    detail: str
+    code: str
+
+
+class Problem(Document):
+    """RFC 9457 problem details; ``code`` is stable."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    retryable: bool
+    errors: list[ProblemPlace]
+
+
+class Listing(Document):
+    """What every list has."""
+
+    next_cursor: str | None
+    has_more: bool
+
+
+class FileObject(Document):
+    """A stored picture or video; sizes are pixels after rotation."""
+
+    id: str
+    object: Literal["file"]
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    frames: int | None
+    fps: float | None
+    created_at: datetime
+    expires_at: datetime
+
+
+class PriceTerm(Document):
+    """One line of a price."""
+
+    name: str
+    quantity: float | int
+    unit: Tokens
+    tokens: Tokens
+
+
+class QuoteObject(Document):
+    """The most a job can cost, and whether the balance covers it."""
+
+    tokens: Tokens
+    max_tokens: Tokens
+    rate_card: str
+    terms: list[PriceTerm]
+    multipliers: list[dict[str, Any]]
+    balance: Tokens
+    sufficient: bool
+
+
+class JobQuote(Document):
+    """The price fixed when the job was accepted."""
+
+    tokens: Tokens
+    max_tokens: Tokens
+    rate_card: str
+
+
+class JobProgress(Document):
+    """How far the run is."""
+
+    done: int
+    total: int
+    unit: str
+    fps: float | None
+
+
+class JobUsage(Document):
+    """What was measured and charged; null until the job is settled."""
+
+    model_config = ConfigDict(extra="allow")
+
+    tokens: Tokens
+    remaining_tokens: Tokens | None
+
+
+class OutputFile(Document):
+    """A produced file; ``url`` is signed and expires."""
+
+    id: str
+    url: str
+    media_type: str
+    bytes: int
+    sha256: str
+
+
+class JobOutput(Document):
+    """What the engine gave back."""
+
+    files: list[OutputFile]
+    data: dict[str, Any]
+
+
+class JobError(Document):
+    """Why the job failed; ``code`` is stable."""
+
+    code: str
+    detail: str
+    retryable: bool
+
+
+class JobLinks(Document):
+    """Addresses of the job."""
+
+    self: str
+    cancel: str
+    events: str
+
+
+class JobObject(Document):
+    """A job as its owner sees it."""
+
+    id: str
+    object: Literal["job"]
+    engine: str
+    model: str
+    status: Literal[
+        "queued",
+        "starting",
+        "processing",
+        "finalizing",
+        "succeeded",
+        "failed",
+        "canceled",
+        "expired",
+    ]
+    priority: Literal["interactive", "normal", "bulk", "nightly"]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    queue_position: int | None
+    progress: JobProgress
+    attempt: int
+    quote: JobQuote
+    usage: JobUsage | None
+    output: JobOutput | None
+    error: JobError | None
+    batch: str | None
+    project: str | None
+    user: str | None
+    metadata: dict[str, Any]
+    links: JobLinks
+
+
+class JobList(Listing):
+    """One page of jobs, newest first."""
+
+    data: list[JobObject]
+
+
+class GrantObject(Document):
+    """Tokens given or bought that are not used up."""
+
+    id: str
+    kind: str
+    remaining: Tokens
+    expires_at: datetime | None
+    priority: int
+
+
+class BalanceObject(Document):
+    """What can be spent now."""
+
+    available: Tokens
+    held: Tokens
+    debt: Tokens
+    grants: list[GrantObject]
+
+
+class LedgerEntry(Document):
+    """One line of the statement: signed changes of what is available and of what is held."""
+
+    id: str
+    kind: str = Field(description="grant, hold, settle or expire")
+    tokens: Tokens = Field(description="change of the available balance")
+    held: Tokens = Field(description="change of what running jobs hold")
+    balance_after: Tokens
+    job: str | None
+    grant: str | None
+    created_at: datetime
+
+
+class LedgerPage(Listing):
+    """One page of the statement, newest first."""
+
+    data: list[LedgerEntry]
+
+
+class ModelPriceTerm(Document):
+    """What one unit of a quantity costs."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class EngineObject(Document):
+    """An engine with its models, parameters and prices."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+class EngineList(Listing):
+    """Every engine of this installation."""
+
+    data: list[EngineObject]
+
+
+class EndpointObject(Document):
+    """An address that receives events."""
+
+    id: str
+    object: Literal["webhook_endpoint"]
+    url: str
+    events: list[str]
+    enabled: bool
+    created_at: datetime
+
+
+class EndpointCreated(EndpointObject):
+    """An address with its signing secret, which is shown this once."""
+
+    secret: str
+
+
+class EndpointList(Listing):
+    """One page of addresses, oldest first."""
+
+    data: list[EndpointObject]
+
+
+class EventBooked(Document):
+    """An event that is on its way."""
+
+    event: str
+    type: str
+
+
+class DeliveryAttempt(Document):
+    """One POST and what came back."""
+
+    number: int
+    at: datetime
+    status_code: int | None
+    error: str | None
+    duration_ms: int
+    response_excerpt: str | None
+
+
+class DeliveryObject(Document):
+    """One event for one address; ``id`` is the ``webhook-id`` of every attempt."""
+
+    id: str
+    object: Literal["webhook_delivery"]
+    event: str
+    type: str
+    job: str | None
+    endpoint: str | None
+    url: str
+    status: Literal["pending", "delivered", "exhausted", "disabled"]
+    attempts: list[DeliveryAttempt]
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    created_at: datetime
+
+
+class DeliveryList(Listing):
+    """One page of the delivery log, newest first."""
+
+    data: list[DeliveryObject]
+
+
+class TenantObject(Document):
+    """A customer that pays."""
+
+    id: str
+    object: Literal["tenant"]
+    name: str
+    group: str
+    zone: str
+    mode: str
+    consent_mode: str
+    balance: BalanceObject
+    created_at: datetime
+
+
+class KeyCreated(Document):
+    """An API key; ``key`` is shown this once."""
+
+    id: str
+    object: Literal["api_key"]
+    key: str
+    tenant: str
+    project: str | None
+    name: str
+    expires_at: datetime | None
+
+
+class QueueDepthObject(Document):
+    """Jobs that wait, by engine and priority."""
+
+    engine: str
+    priority: str
+    jobs: int
+    oldest_s: float
+
+
+class QueuesObject(Document):
+    """What waits and what runs."""
+
+    queued: list[QueueDepthObject]
+    running: int

@@ -1,0 +1,75 @@
+"""Who calls in the tests of the API, and what they check."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.test import TestResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A client that sends one key with every request."""
+
+    client: FlaskClient
+    key: str
+    tenant_id: str
+
+    def get(self, path: str, **kwargs: Any) -> TestResponse:
+        return self.send("GET", path, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> TestResponse:
+        return self.send("POST", path, **kwargs)
+
+    def send(self, method: str, path: str, **kwargs: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.key}", **kwargs.pop("headers", {})}
+        return self.client.open(path, method=method, headers=headers, **kwargs)
+
+    def upload(self, content: bytes, name: str = "a.png", **kwargs: Any) -> TestResponse:
+        data = {"file": (io.BytesIO(content), name)}
+        return self.post("/v1/files", data=data, **kwargs)
+
+
+def job_body(file_id: str, **fields: Any) -> dict[str, Any]:
+    """A small detection job that needs no weights."""
+    target = {"target": {"file": file_id}}
+    return {"engine": "detect", "model": "builtin", "input": target, **fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a refused request may leave behind: nothing of it."""
+
+    sessions: sessionmaker[Session]
+    storage: Path
+
+    def look(self) -> dict[str, int]:
+        with self.sessions() as session:
+            counted = {
+                table: session.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+                for table in ("job", "file", "idempotency_key", "billing.hold")
+            }
+            held = session.execute(text("SELECT coalesce(sum(held), 0) FROM billing.wallet"))
+            counted["held"] = int(held.scalar_one())
+        counted["stored"] = sum(1 for path in self.storage.rglob("*") if path.is_file())
+        return counted
+
+
+def assert_problem(answer: TestResponse, *, status: int, code: str) -> dict[str, Any]:
+    """Check the shape of a problem and return it."""
+    assert answer.status_code == status, (answer.status_code, answer.text)
+    assert answer.content_type == "application/problem+json"
+    problem: dict[str, Any] = answer.json
+    assert problem["code"] == code, problem
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["X-Request-Id"]
+    assert set(problem) == {
+        *("type", "title", "status", "detail", "instance", "code", "request_id"),
+        *("retryable", "errors"),
+    }
+    assert "Traceback" not in answer.text
+    return problem
