@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage
+from numpy.typing import NDArray
+
+from engines.detect.params import DetectParams
+from engines.errors import CanceledError
+from engines.media.images import read_image
+from engines.media.limits import MediaLimits
+from engines.media.probe import probe
+from engines.registry import Registry, open_registry
+from engines.runners.base import TensorSpec
+from engines.runners.fake import FakeRunner
+from engines.spec import EngineResult, InputFiles, InputMedia, Work
+
+
+@dataclass
+class Context:
+    """A run that is watched, and that may be told to stop."""
+
+    work_dir: Path
+    canceled: bool = False
+    reports: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        self.reports.append((done, total, unit))
+
+    def checkpoint(self) -> None:
+        if self.canceled:
+            raise CanceledError("asked to stop")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Context(folder)
+
+
+@pytest.fixture(scope="session")
+def scenes() -> Callable[[str], NDArray[np.uint8]]:
+    """Photographs inside scikit-image, BGR, by name: astronaut, chelsea (a cat), coffee, rocket."""
+    folder = Path(skimage.__file__).parent / "data"
+
+    def load(name: str) -> NDArray[np.uint8]:
+        return read_image(next(folder.glob(f"{name}.*"))).pixels
+
+    return load
+
+
+@pytest.fixture
+def fake_network() -> Callable[..., FakeRunner]:
+    """A network that answers every picture of a batch with the same rows and keeps its feeds."""
+
+    def make(
+        rows: NDArray[Any],
+        *,
+        shape: tuple[int | None, ...] = (None, 3, None, None),
+        metadata: dict[str, str] | None = None,
+    ) -> FakeRunner:
+        feeds_seen: list[NDArray[Any]] = []
+
+        def compute(feeds: Any) -> dict[str, NDArray[Any]]:
+            feeds_seen.append(feeds["images"])
+            return {"output0": np.repeat(rows[None], len(feeds["images"]), axis=0)}
+
+        runner = FakeRunner(
+            compute,
+            inputs=(TensorSpec("images", shape, np.dtype(np.float32)),),
+            outputs=(TensorSpec("output0", (None, None, None), np.dtype(np.float32)),),
+            metadata=metadata,
+        )
+        runner.feeds_seen = feeds_seen  # type: ignore[attr-defined]
+        return runner
+
+    return make
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """The shipped engines without any weights."""
+    return open_registry(store=tmp_path / "store")
+
+
+@pytest.fixture
+def run(context: Context) -> Callable[..., tuple[Work, EngineResult]]:
+    """Plan and run detection on a file as the platform does."""
+
+    def go(
+        registry: Registry, path: Path, model: str | None, **params: object
+    ) -> tuple[Work, EngineResult]:
+        engine = registry.engine("detect")
+        version = registry.resolve("detect", model)
+        info = probe(path, MediaLimits())
+        asked = DetectParams.model_validate(params)
+        plan = engine.plan(version, asked, InputMedia(info))
+        return plan, engine.run(version, asked, InputFiles(path, info), context)
+
+    return go
