@@ -6,7 +6,7 @@ Answers are the API's JSON objects as dictionaries. Every call that creates carr
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,6 +104,32 @@ class Client:
                 )
                 raise WaitTimeoutError(message)
             self._pause(POLL_S)
+
+    def wait_all(
+        self,
+        job_ids: Iterable[str],
+        *,
+        timeout_s: float = 3600.0,
+        progress: Callable[[JsonObject], None] = lambda _job: None,
+    ) -> dict[str, JsonObject]:
+        """Follow several jobs at once, as ``wait`` does one; returns them by id, in order.
+
+        Raises:
+            WaitTimeoutError: one of them takes longer; all go on without us.
+        """
+        give_up_at = self._monotonic() + timeout_s
+        done: dict[str, JsonObject | None] = dict.fromkeys(job_ids)
+        while waiting := [job_id for job_id, job in done.items() if job is None]:
+            for job_id in waiting:
+                job = self.job(job_id)
+                progress(job)
+                done[job_id] = job if is_settled(job) else None
+            if self._monotonic() > give_up_at:
+                message = f"{', '.join(waiting)} took longer than {timeout_s:.0f} s and go on"
+                raise WaitTimeoutError(message)
+            if None in done.values():
+                self._pause(POLL_S)
+        return {job_id: job for job_id, job in done.items() if job is not None}
 
     def download(self, url: str, destination: Path) -> Path:
         """Save an output by its link; the destination appears only when it is whole."""

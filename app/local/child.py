@@ -58,6 +58,11 @@ class Child:
         """The process id while it runs; also the id of its process group."""
         return self._process.pid if self._process is not None else None
 
+    @property
+    def deaths(self) -> int:
+        """How often it has ended although nobody asked it to."""
+        return len(self._deaths)
+
     def start(self) -> None:
         """Start the process in a group of its own, with its output appended to its log.
 

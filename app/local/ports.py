@@ -41,9 +41,15 @@ def _holder(port: int) -> str | None:
     try:
         for connection in psutil.net_connections(kind="tcp"):
             listens = connection.status == psutil.CONN_LISTEN
-            if listens and connection.laddr[1] == port and connection.pid is not None:
+            if listens and _port_of(connection.laddr) == port and connection.pid is not None:
                 name = psutil.Process(connection.pid).name()
                 return f"{name} (pid {connection.pid}) listens on it"
     except psutil.Error:
         return None  # only the name is lost; the port is still known to be taken
     return None
+
+
+def _port_of(address: object) -> int | None:
+    # psutil gives a named pair, or an empty tuple for a socket without an address.
+    port: int | None = getattr(address, "port", None)
+    return port

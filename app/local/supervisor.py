@@ -21,7 +21,9 @@ from app.local.state import ProcessState
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.1
-LOG_TAIL_LINES = 15
+DEATHS_TO_GIVE_UP_START = 3  # later a process is started again for as long as it takes
+LOG_TAIL_LINES = 12
+LOG_LINE_CHARS = 240
 
 
 class StopRequestedError(Exception):
@@ -97,7 +99,7 @@ class Supervisor:
         give_up_at = self._monotonic() + timeout_s
         while not condition():
             self._tick()
-            self._raise_if_failing()
+            self._raise_if_dying()
             if self._monotonic() > give_up_at:
                 message = (
                     f"{what} was not ready after {timeout_s:.0f} s. "
@@ -160,9 +162,9 @@ class Supervisor:
         else:
             logger.warning("%s ended (%s); it is started again", name, child.last_exit)
 
-    def _raise_if_failing(self) -> None:
+    def _raise_if_dying(self) -> None:
         for child in self._children:
-            if child.state is ChildState.FAILING:
+            if child.deaths >= DEATHS_TO_GIVE_UP_START:
                 message = (
                     f"{child.spec.name} keeps dying ({child.last_exit}). "
                     f"The end of {child.spec.log}:\n{_tail(child.spec)}"
@@ -184,4 +186,4 @@ def _state_of(child: Child) -> ProcessState:
 
 def _tail(spec: ProcessSpec) -> str:
     lines = spec.log.read_text(errors="replace").splitlines()
-    return "\n".join(lines[-LOG_TAIL_LINES:])
+    return "\n".join(line[:LOG_LINE_CHARS] for line in lines[-LOG_TAIL_LINES:])

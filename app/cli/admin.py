@@ -1,0 +1,162 @@
+"""`pixelmeter admin`: what an operator does, straight on the database of this installation."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import click
+from sqlalchemy.orm import Session
+
+from app.cli.context import Context, pass_context
+from app.cli.examples import examples
+from app.db import open_engine
+from app.secret_box import open_secret_box
+from app.tenants.service import CHOICES, create_key, create_tenant, find_tenants, revoke_key
+from billing.amounts import from_number
+from billing.grants import issue
+from billing.reconcile import check
+
+
+@click.group(short_help="Create tenants and keys, grant tokens, reconcile.")
+def admin() -> None:
+    """Work on tenants, keys and tokens.
+
+    Acts on DATABASE_URL, else on the platform that runs in this PIXELMETER_HOME.
+    """
+
+
+@admin.group(name="tenants", short_help="Customers.")
+def tenants() -> None:
+    """Customers: each owns one wallet."""
+
+
+@tenants.command(
+    name="create",
+    short_help="Create a tenant with its first key.",
+    epilog=examples(
+        "pixelmeter admin tenants create acme --zone Asia/Shanghai --tokens 5000",
+    ),
+)
+@click.argument("name")
+@click.option("--group", type=click.Choice(CHOICES["group"]), default="free", show_default=True)
+@click.option("--zone", default="UTC", show_default=True, help="IANA time zone of its days.")
+@click.option("--mode", type=click.Choice(CHOICES["mode"]), default="prepaid", show_default=True)
+@click.option("--tokens", type=float, default=0.0, help="Tokens to grant at once.")
+@pass_context
+def create_tenant_command(
+    context: Context, *, name: str, group: str, zone: str, mode: str, tokens: float
+) -> None:
+    """Create the tenant NAME with an empty wallet (or with TOKENS) and its first API key."""
+    settings = context.settings
+    box = open_secret_box(secret_key=settings.secret_key, home=settings.home)
+    with _transaction(context) as session:
+        tenant = create_tenant(session, name=name, box=box, group=group, zone=zone, mode=mode)
+        if tokens:
+            _grant(session, tenant_id=tenant.id, tokens=tokens)
+        key = create_key(session, tenant_id=tenant.id, name="first")
+    click.echo(f"tenant  {tenant.id}")
+    click.echo(f"key     {key.minted.key}    (shown once; only its hash is stored)")
+
+
+@admin.group(name="keys", short_help="API keys.")
+def keys() -> None:
+    """API keys: shown once, stored hashed."""
+
+
+@keys.command(
+    name="create",
+    short_help="Create a key of a tenant, or an admin key.",
+    epilog=examples(
+        "pixelmeter admin keys create --tenant acme --project shop",
+        "pixelmeter admin keys create --admin --name deploy",
+    ),
+)
+@click.option("--tenant", help="Name or id of the tenant.")
+@click.option("--admin", "is_admin", is_flag=True, help="A key of the operator's.")
+@click.option("--project", help="The project of the tenant that the key belongs to.")
+@click.option("--name", default="", help="What you call it.")
+@pass_context
+def create_key_command(
+    context: Context, *, tenant: str | None, is_admin: bool, project: str | None, name: str
+) -> None:
+    """Create an API key."""
+    if is_admin == (tenant is not None):
+        message = "Give either --tenant NAME or --admin."
+        raise click.UsageError(message)
+    with _transaction(context) as session:
+        tenant_id = None if tenant is None else _tenant_id(session, tenant)
+        key = create_key(session, tenant_id=tenant_id, project=project, name=name)
+    click.echo(f"id      {key.id}")
+    click.echo(f"key     {key.minted.key}    (shown once; only its hash is stored)")
+
+
+@keys.command(name="revoke", short_help="End a key at once.")
+@click.argument("key_id")
+@pass_context
+def revoke_key_command(context: Context, *, key_id: str) -> None:
+    """End the key with this id (key_...) at once; ending it twice is fine."""
+    with _transaction(context) as session:
+        revoke_key(session, key_id=key_id)
+    click.echo(f"{key_id} is revoked.")
+
+
+@admin.command(
+    name="grant",
+    short_help="Give tokens to a tenant.",
+    epilog=examples(
+        "pixelmeter admin grant acme 1000",
+    ),
+)
+@click.argument("tenant")
+@click.argument("tokens", type=float)
+@pass_context
+def grant_command(context: Context, *, tenant: str, tokens: float) -> None:
+    """Give TENANT (name or id) a grant of TOKENS that does not expire."""
+    with _transaction(context) as session:
+        tenant_id = _tenant_id(session, tenant)
+        _grant(session, tenant_id=tenant_id, tokens=tokens)
+    click.echo(f"Granted {tokens:g} tokens to {tenant}.")
+
+
+@admin.command(name="reconcile", short_help="Check every rule of the ledger.")
+@pass_context
+def reconcile_command(context: Context) -> None:
+    """Check every rule of the ledger and recompute every charge; exit code 1 if one is off."""
+    with _transaction(context) as session:
+        findings = check(session)
+    for finding in findings:
+        click.echo(str(finding))
+    if findings:
+        raise SystemExit(1)
+    click.echo("The ledger reconciles.")
+
+
+@contextmanager
+def _transaction(context: Context) -> Iterator[Session]:
+    engine = open_engine(context.database_url(), pool_size=1)
+    try:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    finally:
+        engine.dispose()
+
+
+def _tenant_id(session: Session, name_or_id: str) -> str:
+    found = find_tenants(session, names_or_ids=[name_or_id])
+    if name_or_id not in found:
+        message = f"There is no tenant {name_or_id!r}."
+        raise click.ClickException(message)
+    return found[name_or_id].id
+
+
+def _grant(session: Session, *, tenant_id: str, tokens: float) -> None:
+    issue(
+        session,
+        tenant=tenant_id,
+        amount=from_number(str(tokens)),
+        kind="manual",
+        idem_key=f"cli:{secrets.token_hex(16)}",
+        actor="cli",
+        now=datetime.now(UTC),
+    )

@@ -1,0 +1,120 @@
+"""`pixelmeter models`: the weights on this machine."""
+
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from app.cli.context import Context, pass_context
+from app.cli.examples import examples
+from engines.manifest import ModelVersion
+from engines.registry import Presence, Registry, open_registry
+
+PRESENCE_STYLES = {
+    Presence.OK: "green",
+    Presence.MISSING: "yellow",
+    Presence.CORRUPT: "bold red",
+    Presence.UNREGISTERED: "dim",
+}
+
+
+@click.group(short_help="List, pull, verify and add models.")
+def models() -> None:
+    """Models and their weights on this machine.
+
+    Weights are found in PIXELMETER_HOME/models, then in PIXELMETER_MODEL_MIRROR when that is a
+    folder. Nothing is downloaded unless you ask for it with `pull`.
+    """
+
+
+@models.command(name="list", short_help="What there is and whether it can run here.")
+@pass_context
+def list_models(context: Context) -> None:
+    """List every model: whether it can run here, the licence and size of its weights."""
+    registry = _registry(context)
+    table = Table("engine", "model", "here", "runner", "licence", "MB", box=None)
+    for name, manifest in registry.manifests().items():
+        for model in manifest.models:
+            here = "[green]yes[/]" if registry.available(model) else f"[yellow]{_way(model)}[/]"
+            licences = ", ".join(dict.fromkeys(file.licence for file in model.weights))
+            megabytes = sum(file.bytes for file in model.weights) / 1e6
+            size = f"{megabytes:.1f}" if model.weights else ""
+            table.add_row(name, model.id, here, model.runner, licences, size)
+    context.console.print(table)
+
+
+@models.command(
+    short_help="Fetch a model's weights.",
+    epilog=examples(
+        "pixelmeter models pull yolov8n tiny",
+    ),
+)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@pass_context
+def pull(context: Context, *, names: tuple[str, ...]) -> None:
+    """Fetch the weights of models from PIXELMETER_MODEL_MIRROR or their publisher.
+
+    Every file is checked against its registered SHA-256 before it is used.
+    """
+    registry = _registry(context)
+    bars = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    tasks: dict[str, TaskID] = {}
+
+    def progress(file: str, done: int, total: int) -> None:
+        if file not in tasks:
+            tasks[file] = bars.add_task(file, total=total)
+        bars.update(tasks[file], completed=done)
+
+    with bars:
+        pulled = [(name, registry.pull(name, progress)) for name in names]
+    for name, paths in pulled:
+        for path in paths:
+            context.console.print(f"{name}: {path}", soft_wrap=True)
+        if not paths:
+            context.console.print(f"{name} is built in and has nothing to fetch.")
+
+
+@models.command(short_help="Check every file against its SHA-256.")
+@pass_context
+def verify(context: Context) -> None:
+    """Hash every weights file on this machine; exit code 1 if one is not what was registered."""
+    verdicts = _registry(context).verify()
+    table = Table("model", "file", "state", "detail", box=None)
+    for verdict in verdicts:
+        state = f"[{PRESENCE_STYLES[verdict.presence]}]{verdict.presence}[/]"
+        table.add_row(verdict.model, verdict.file or "", state, verdict.detail)
+    context.console.print(table)
+    if any(verdict.presence is Presence.CORRUPT for verdict in verdicts):
+        raise SystemExit(1)
+
+
+@models.command(
+    short_help="Register an ONNX file of yours.",
+    epilog=examples(
+        "pixelmeter models add yolov8s ./yolov8s.onnx --licence AGPL-3.0",
+    ),
+)
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--licence", required=True, help="The licence you hold the weights under.")
+@click.option("--sha256", help="Refuse the file unless it has this digest.")
+@pass_context
+def add(context: Context, *, name: str, file: Path, licence: str, sha256: str | None) -> None:
+    """Register FILE as weights of the model NAME and copy it into PIXELMETER_HOME/models.
+
+    Restart the platform afterwards: workers read the registry when they start.
+    """
+    model = _registry(context).add(name, file, licence=licence, sha256=sha256)
+    context.console.print(f"Registered {model.id}. Restart with `pixelmeter down` and `up`.")
+
+
+def _registry(context: Context) -> Registry:
+    settings = context.settings
+    return open_registry(store=settings.home / "models", mirror=settings.model_mirror)
+
+
+def _way(model: ModelVersion) -> str:
+    if model.needs_weights and not model.weights:
+        return "bring weights: models add"
+    return "models pull"

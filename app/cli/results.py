@@ -1,0 +1,43 @@
+"""Saving what a job made."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.client.client import Client
+
+
+def save_outputs(client: Client, job: Mapping[str, Any], folder: Path, *, stem: str) -> list[Path]:
+    """Save the files of a job, and its data as JSON when it has any; returns their paths.
+
+    ``stem`` names the JSON file, usually after the input. Nothing that exists is overwritten.
+    """
+    output = job["output"]
+    if output is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = []
+    for file in output["files"]:
+        if file["url"] is not None:
+            path = _free_path(folder, _plain_name(file.get("name") or file["id"]))
+            saved.append(client.download(file["url"], path))
+    if output["data"]:
+        path = _free_path(folder, f"{stem}-{job['engine']}.json")
+        path.write_text(json.dumps(output["data"], indent=2, ensure_ascii=False) + "\n")
+        saved.append(path)
+    return saved
+
+
+def _plain_name(name: str) -> str:
+    """A file name of the server's as one that stays in the folder."""
+    return Path(name.replace("\\", "/")).name.lstrip(".") or "output"
+
+
+def _free_path(folder: Path, name: str) -> Path:
+    path = folder / name
+    number = 2
+    while path.exists():
+        path = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+        number += 1
+    return path

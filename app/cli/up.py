@@ -1,0 +1,134 @@
+"""`pixelmeter up`: in the foreground, or detached."""
+
+import json
+import logging
+import os
+from dataclasses import asdict
+
+import click
+
+from app.cli.context import Context, pass_context
+from app.cli.examples import examples
+from app.local.errors import LocalError
+from app.local.launch import forget_stale, start_detached
+from app.local.machine import UpOptions, run_machine
+from app.local.ports import free_port
+from app.local.state import PlatformState
+from app.settings import environment
+
+PORT_MAX = 65535
+
+
+@click.command(
+    short_help="Start everything on this machine.",
+    epilog=examples(
+        "pixelmeter up                              in this terminal; Ctrl-C stops it",
+        "pixelmeter up --detach                     in the background",
+        "PIXELMETER_HOME=/tmp/second pixelmeter up --detach --port 8010",
+    ),
+)
+@click.option("--detach", is_flag=True, help="Return once everything is ready; stop with `down`.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, PORT_MAX),
+    default=8000,
+    show_default=True,
+    help="Port of the API on 127.0.0.1; 0 takes a free one.",
+)
+@click.option(
+    "--comfyui-port",
+    type=click.IntRange(0, PORT_MAX),
+    default=8188,
+    show_default=True,
+    help="Port for ComfyUI clients; nothing serves it in this version.",
+)
+@click.option(
+    "--gpu-workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many jobs run at once.",
+)
+@click.option("--report-to", type=int, hidden=True, help="File descriptor for the first report.")
+@pass_context
+def up(
+    context: Context,
+    *,
+    detach: bool,
+    port: int,
+    comfyui_port: int,
+    gpu_workers: int,
+    report_to: int | None,
+) -> None:
+    """Start everything on this machine and keep it running.
+
+    Starts PostgreSQL and Redis from this installation (unless DATABASE_URL or REDIS_URL name
+    servers of yours), brings the tables up to date, and supervises the API, the dispatcher and
+    the workers. The first start creates a demo tenant with 10 000 tokens; addresses and keys are
+    in PIXELMETER_HOME/dev.json.
+    """
+    options = UpOptions(port=port or free_port(), gpu_workers=gpu_workers)
+    source = click.get_current_context().get_parameter_source("comfyui_port")
+    if source is not click.core.ParameterSource.DEFAULT:
+        click.echo(f"Nothing serves ComfyUI clients yet; port {comfyui_port} stays free.", err=True)
+    if detach:
+        _detach(context, options)
+    elif report_to is not None:
+        _run_for_parent(context, options, report_to)
+    else:
+        _run_here(context, options)
+
+
+def _detach(context: Context, options: UpOptions) -> None:
+    stale_pid = forget_stale(context.layout)
+    if stale_pid is not None:
+        context.console.print(f"Cleaned up after a supervisor that was killed (pid {stale_pid}).")
+    arguments = ["--port", str(options.port), "--gpu-workers", str(options.gpu_workers)]
+    inherited = {**environment(), "PIXELMETER_HOME": str(context.settings.home)}
+    _announce(context, start_detached(context.layout, arguments, environment=inherited))
+    context.console.print("Stop it with [bold]pixelmeter down[/].")
+
+
+def _run_here(context: Context, options: UpOptions) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    context.console.print(f"Starting in {context.settings.home} ...")
+    run_machine(
+        context.settings,
+        options,
+        inherited=environment(),
+        ready=lambda state: _announce(context, state),
+    )
+    context.console.print("Stopped.")
+
+
+def _run_for_parent(context: Context, options: UpOptions, report_to: int) -> None:
+    """Run detached: the parent waits for one line of JSON, then is gone."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    os.set_inheritable(report_to, False)  # noqa: FBT003 - positional only
+
+    def report(document: dict[str, object]) -> None:
+        with os.fdopen(report_to, "w") as pipe:
+            pipe.write(json.dumps(document) + "\n")
+
+    told = False
+
+    def ready(state: PlatformState) -> None:
+        nonlocal told
+        told = True
+        report({"state": asdict(state)})
+
+    try:
+        run_machine(context.settings, options, inherited=environment(), ready=ready)
+    except LocalError as error:
+        if told:
+            raise
+        report({"error": str(error)})
+        raise
+
+
+def _announce(context: Context, state: PlatformState) -> None:
+    say = context.console.print
+    say("[bold green]Pixelmeter is ready.[/]")
+    say(f"  API       {state.base_url}   documentation {state.base_url}/docs")
+    say(f"  keys      {context.layout.dev_file}", soft_wrap=True)
+    say(f"  logs      {context.layout.logs}", soft_wrap=True)
