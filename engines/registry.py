@@ -300,6 +300,11 @@ def _missing(model: ModelVersion, file: WeightsFile | None) -> WeightsError:
             f"{model.id} runs on weights that you bring: export them to ONNX, then "
             f"`pixelmeter models add {model.name} FILE --licence NAME`."
         )
+    elif file in model.extras:
+        message = (
+            f"{model.id} runs without {file.file} ({file.licence}, by {file.source}) and better "
+            f"with it. Fetch it with `pixelmeter models pull {model.name}`."
+        )
     else:
         message = (
             f"{model.id} needs {file.file} ({file.licence}, by {file.source}), which is not on "

@@ -13,7 +13,7 @@ from engines.faces.face import Pixels
 NAME = "builtin-detail@1"
 
 # enhance_level -> gain of the fine and of the broad band; levels 0 and 1 change nothing.
-GAINS: dict[int, tuple[float, float]] = {2: (0.9, 0.35), 3: (1.7, 0.65)}
+GAINS: dict[int, tuple[float, float]] = {2: (0.7, 0.25), 3: (1.4, 0.5)}
 NOISE_FLOOR = 1.5  # 8-bit luminance steps: differences this small are raised half as much
 LIMIT = 14.0  # 8-bit luminance steps: the most that is added or taken away
 RANGE_SIGMA = 28.0  # 8-bit luminance steps: larger differences are edges, not detail
