@@ -14,11 +14,13 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
+from app.catalog.description import engine_view
 from app.catalog.shelf import CardShelf
 from app.errors import FieldError, InvalidRequestError, ProblemError
+from billing.cards import CardBook
 from billing.errors import UnknownPriceError
 from billing.quote import Quote, quote
-from billing.rates import Work
+from billing.rates import RateCard, Work
 from engines.errors import EngineError, InvalidInputError
 from engines.manifest import Manifest, ModelVersion
 from engines.registry import Registry
@@ -63,6 +65,19 @@ class Catalog:
         self._clock = clock
         self._lock = threading.Lock()
         self._resolved: dict[tuple[str, str | None], tuple[float, ModelVersion]] = {}
+
+    def describe(self, session: Session, *, tenant_id: str, now: datetime) -> list[dict[str, Any]]:
+        """Every engine with its models, parameters and this tenant's prices, by name."""
+        book = self._shelf.current(session, now=now)
+        return [
+            engine_view(
+                manifest,
+                params=self._registry.engine(name).params_model.model_json_schema(),
+                card=_card(book, tenant_id, name),
+                available=self._registry.available,
+            )
+            for name, manifest in sorted(self._registry.manifests().items())
+        ]
 
     def prepare(
         self,
@@ -139,6 +154,13 @@ class Catalog:
         with self._lock:
             self._resolved[key] = (now + RESOLVED_TTL_S, version)
         return version
+
+
+def _card(book: CardBook, tenant_id: str, engine: str) -> RateCard | None:
+    try:
+        return book.card_for(tenant_id, engine)
+    except UnknownPriceError:
+        return None
 
 
 def _check_params(engine: Engine, params: Mapping[str, Any]) -> BaseModel:

@@ -45,6 +45,9 @@ def book_usage(
             wall_us=wall_us,
             card_id=ended["quote"]["rate_card"],
             quoted=MicroTokens(ended["quote"]["micro_tokens"]),
+            project=ended["project_id"],
+            api_key=ended["api_key_id"],
+            end_user=ended["end_user"],
         ),
     )
     session.execute(_NOTIFY_USAGE)

@@ -14,7 +14,7 @@ KEY_LENGTH_MAX: Final = 255
 
 _KNOWN = text(
     "SELECT idempotency_key.fingerprint AS known_fingerprint, job.* FROM idempotency_key"
-    " JOIN job ON job.id = idempotency_key.resource_id"
+    " LEFT JOIN job ON job.id = idempotency_key.resource_id"
     " WHERE idempotency_key.tenant_id = :tenant_id AND idempotency_key.key = :key"
 )
 
@@ -59,4 +59,6 @@ def find_replay(session: Session, *, tenant_id: str, idempotency: Idempotency) -
             "Send a new key, or the first request again.",
             code="idempotency_mismatch",
         )
+    if row["id"] is None:  # the key made something else, such as a file
+        return None
     return {name: value for name, value in row.items() if name != "known_fingerprint"}

@@ -65,7 +65,7 @@ def public_usage(
         "run_ms": _ms(facts["wall_ms"]),
         "peak_memory_bytes": facts["peak_memory_bytes"],
         "stages": {stage: _ms(value) for stage, value in facts["stages_ms"].items()},
-        "cached": False,
+        "cached": settlement.cached,
         "remaining_tokens": to_number(settlement.available_after),
         "breakdown": breakdown(settlement.lines),
     }
@@ -78,7 +78,7 @@ def breakdown(lines: Iterable[Line]) -> list[dict[str, Any]]:
             "name": line.name,
             "quantity": line.quantity,
             "unit": line.unit,
-            "tokens": to_number(line.tokens),
+            "tokens": line.tokens,
         }
         for line in lines
     ]
