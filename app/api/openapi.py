@@ -16,7 +16,7 @@ from app.api.auth import is_public, public
 from app.api.schemas import Problem
 
 README = Path(__file__).with_name("README.md")
-CODE_ROW = re.compile(r"^\| `([a-z0-9_]+)` \| ([0-9/ ]+) \| (.+) \|$", re.MULTILINE)
+CODE_ROW = re.compile(r"^\| `([a-z0-9_]+)` \| ([0-9a-z/ ]+) \| (.+) \|$", re.MULTILINE)
 
 PROBLEM_ANSWER = {
     "description": "Refused; see `code`",
