@@ -7,6 +7,7 @@ loads an engine, the GPU worker never reads a certificate store.
 import threading
 from functools import cached_property
 
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.db import open_engine, session_factory
@@ -28,10 +29,14 @@ class Services:
         self.settings = settings
 
     @cached_property
+    def database(self) -> Engine:
+        """The pool of connections."""
+        return open_engine(self.settings.require_database_url(), pool_size=POOL_SIZE)
+
+    @cached_property
     def sessions(self) -> sessionmaker[Session]:
         """Database sessions over one pool."""
-        engine = open_engine(self.settings.require_database_url(), pool_size=POOL_SIZE)
-        return session_factory(engine)
+        return session_factory(self.database)
 
     @cached_property
     def storage(self) -> Storage:
@@ -69,6 +74,10 @@ class Services:
     def outbound(self) -> OutboundPolicy:
         """Whom webhooks may reach."""
         return OutboundPolicy(allow_hosts=self.settings.outbound_allow)
+
+    def close(self) -> None:
+        """Close the connections; the services may not be used afterwards."""
+        self.database.dispose()
 
 
 class ProcessServices:

@@ -76,9 +76,7 @@ def test_a_higher_class_goes_first_whoever_waits() -> None:
         (Priority.NIGHTLY, 1e9, Priority.INTERACTIVE),
     ],
 )
-def test_waiting_moves_a_job_up(
-    priority: Priority, waited_s: float, effective: Priority
-) -> None:
+def test_waiting_moves_a_job_up(priority: Priority, waited_s: float, effective: Priority) -> None:
     assert effective_priority(priority, waited_s) is effective
 
 

@@ -1,0 +1,237 @@
+"""A platform in miniature for worker tests: tenant, tokens, prices, files, real submits."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.catalog.service import Catalog
+from app.catalog.shelf import CardShelf
+from app.files.intake import IntakeDesk
+from app.jobs.service import request_cancel, submit
+from app.jobs.spec import JobRequest
+from app.settings import Settings, load_settings
+from app.storage import open_storage
+from app.tenants.service import Principal, create_tenant
+from billing.amounts import from_number
+from billing.cards import publish_catalogue
+from billing.grants import issue
+from engines.manifest import ModelVersion
+from engines.media.limits import MediaLimits
+from engines.media.probe import probe
+from engines.registry import Registry, open_registry
+from engines.spec import (
+    EngineResult,
+    InputFiles,
+    InputMedia,
+    OutputFile,
+    RunContext,
+    UsageReport,
+    Work,
+)
+from workers.services import Services
+
+SECRET = "a secret of the worker tests"
+
+
+def settings_of(home: Path, database_url: str, redis_url: str | None = None) -> Settings:
+    environ = {
+        "PIXELMETER_HOME": str(home),
+        "DATABASE_URL": database_url,
+        "PIXELMETER_SECRET_KEY": SECRET,
+        "PIXELMETER_OUTBOUND_ALLOW": "127.0.0.1",
+    }
+    if redis_url is not None:
+        environ["REDIS_URL"] = redis_url
+    return load_settings(environ)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The same settings for a child process."""
+    return {
+        "PIXELMETER_HOME": str(settings.home),
+        "DATABASE_URL": settings.database_url or "",
+        "REDIS_URL": settings.redis_url or "",
+        "PIXELMETER_SECRET_KEY": SECRET,
+        "PIXELMETER_OUTBOUND_ALLOW": ",".join(settings.outbound_allow),
+    }
+
+
+class Platform:
+    """One tenant with 10 000 tokens, and everything a customer can do about jobs."""
+
+    def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
+        self.settings = settings
+        self.sessions = sessions
+        self.services = Services(settings)
+        self.registry = open_registry(store=settings.home / "models")
+        self.catalog = Catalog(self.registry, CardShelf())
+        now = datetime.now(UTC)
+        with sessions.begin() as session:
+            publish_catalogue(session, now)
+            tenant = create_tenant(
+                session, name="workers", box=self.services.box, consent_mode="contract"
+            )
+            self.tenant = tenant.id
+            issue(
+                session,
+                tenant=tenant.id,
+                amount=from_number(10_000),
+                kind="purchase",
+                idem_key="test",
+                actor="test",
+                now=now,
+            )
+        self.caller = Principal(
+            tenant_id=self.tenant,
+            project_id=None,
+            project=None,
+            key_id="key_test",
+            role="tenant",
+            consent_mode="contract",
+        )
+        self._desk = IntakeDesk(
+            storage=open_storage(settings.storage_url),
+            probe=lambda path: probe(path, MediaLimits()),
+            fetch=lambda url: (_ for _ in ()).throw(AssertionError(url)),
+            max_bytes=10_000_000,
+        )
+        self.file: str | None = None
+
+    def upload(self, path: Path) -> str:
+        with self.sessions() as session:
+            now = datetime.now(UTC)
+            with self._desk.open(session, tenant_id=self.tenant, now=now) as intake:
+                with path.open("rb") as stream:
+                    file = intake.store(stream, name=path.name)
+                session.commit()
+        self.file = file.id
+        return file.id
+
+    def submit(self, **fields: Any) -> str:
+        """Submit a job for the last uploaded file; returns its id."""
+        body = {
+            "engine": "detect",
+            "model": "builtin",
+            "input": {"target": {"file": self.file}},
+            **fields,
+        }
+        now = datetime.now(UTC)
+        with (
+            self.sessions() as session,
+            self._desk.open(session, tenant_id=self.tenant, now=now) as intake,
+        ):
+            submitted = submit(
+                session,
+                catalog=self.catalog,
+                box=self.services.box,
+                intake=intake,
+                caller=self.caller,
+                request=JobRequest.model_validate(body),
+                now=now,
+            )
+            session.commit()
+        return str(submitted.job["id"])
+
+    def cancel(self, job_id: str) -> None:
+        with self.sessions.begin() as session:
+            request_cancel(session, tenant_id=self.tenant, job_id=job_id)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self.row("SELECT * FROM job WHERE id = :id", id=job_id)
+
+    def row(self, query: str, **values: Any) -> dict[str, Any]:
+        with self.sessions() as session:
+            return dict(session.execute(text(query), values).mappings().one())
+
+    def scalar(self, query: str, **values: Any) -> Any:
+        with self.sessions() as session:
+            return session.execute(text(query), values).scalar_one()
+
+    def change(self, statement: str, **values: Any) -> None:
+        with self.sessions.begin() as session:
+            session.execute(text(statement), values)
+
+    def wait(self, job_id: str, *statuses: str, timeout_s: float = 30) -> dict[str, Any]:
+        """Wait until the job has one of the statuses; settled ones also wait for settlement."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            job = self.job(job_id)
+            if job["status"] in statuses:
+                return job
+            assert time.monotonic() < deadline, f"{job_id} is {job['status']}, not {statuses}"
+            time.sleep(0.02)
+
+    def wait_settled(self, job_id: str, *, timeout_s: float = 30) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_s
+        while (job := self.job(job_id))["settled_at"] is None:
+            assert time.monotonic() < deadline, f"{job_id} is {job['status']} and not settled"
+            time.sleep(0.02)
+        return job
+
+    def reconcile(self) -> None:
+        """The ledger has no finding."""
+        from billing.reconcile import check
+
+        with self.sessions() as session:
+            assert check(session) == []
+
+
+class FakeEngine:
+    """Stands in for ``detect`` on the running side: does what the test tells it to."""
+
+    def __init__(self, registry: Registry) -> None:
+        real = registry.engine("detect")
+        self.manifest = real.manifest
+        self.params_model = real.params_model
+        self.runs = 0
+        self.outputs: tuple[OutputFile, ...] = ()
+        self.behave: Any = lambda context: None
+
+    def plan(self, model: ModelVersion, params: Any, media: InputMedia) -> Work:
+        raise AssertionError("only the catalog plans")
+
+    def run(
+        self, model: ModelVersion, params: Any, files: InputFiles, context: RunContext
+    ) -> EngineResult:
+        self.runs += 1
+        self.behave(context)
+        return EngineResult(
+            files=self.outputs,
+            data={"predictions": []},
+            usage=UsageReport(
+                work=Work({"images": 1.0, "input_pixels": 640.0 * 640}, {"model": model.name}),
+                model=model.id,
+                device="cpu:test",
+                runner="opencv",
+                provider="opencv",
+                precision="none",
+                stages_ms={"detect": 1.0},
+                wall_ms=2.0,
+                cold_start_ms=0.0,
+                peak_memory_bytes=0,
+            ),
+        )
+
+
+class FakeRegistry:
+    """A registry whose only engine is the fake one."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.fake = FakeEngine(registry)
+
+    def engine(self, name: str) -> FakeEngine:
+        assert name == "detect"
+        return self.fake
+
+    def resolve(self, engine: str, model: str | None) -> ModelVersion:
+        return self._registry.resolve(engine, model)
+
+
+def with_home(settings: Settings, home: Path) -> Settings:
+    return replace(settings, home=home, storage_url=f"file://{home / 'files'}")
