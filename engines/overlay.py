@@ -28,6 +28,32 @@ class Registered:
     inputs: dict[str, list[int]] = field(default_factory=dict)  # by input name; -1: any length
 
 
+class Overlay:
+    """The entries of one file, read again only when it changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None  # time of change, size
+        self._entries: tuple[Registered, ...] = ()
+
+    def entries(self) -> tuple[Registered, ...]:
+        """What is registered now, also by another process; raises ``ManifestError``."""
+        try:
+            stat = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._seen, self._entries = None, ()
+            return ()
+        seen = (stat.st_mtime_ns, stat.st_size)
+        if seen != self._seen:
+            self._entries = read_overlay(self._path)
+            self._seen = seen
+        return self._entries
+
+    def append(self, entry: Registered) -> None:
+        """Add one entry; the folder must exist."""
+        write_overlay(self._path, [*read_overlay(self._path), entry])
+
+
 def read_overlay(path: Path) -> tuple[Registered, ...]:
     """The entries of a file, none when it does not exist; raises ``ManifestError``."""
     try:

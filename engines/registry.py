@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 
 from engines.errors import EngineFaultError, InvalidInputError
 from engines.manifest import Manifest, ManifestError, ModelVersion, WeightsFile, load_manifest
 from engines.media.limits import MediaLimits
-from engines.overlay import Registered, merge, next_version, read_overlay, write_overlay
+from engines.overlay import Overlay, Registered, merge, next_version
+from engines.presence import Verdict, verify_files
 from engines.runners.ort import open_onnx
 from engines.sessions import Sessions
 from engines.spec import Engine
-from engines.weights import Progress, WeightsError, WeightsStore
+from engines.weights import Progress, WeightsStore, missing_weights
 
 OVERLAY_FILE = "registry.toml"
 
@@ -25,26 +25,6 @@ class Services:
     registry: "Registry"
     sessions: Sessions
     limits: MediaLimits
-
-
-class Presence(StrEnum):
-    """How a weights file stands on this machine."""
-
-    OK = "ok"  # present, sha256 checked
-    MISSING = "missing"  # not here; pull it
-    CORRUPT = "corrupt"  # here, but other bytes than registered
-    UNREGISTERED = "unregistered"  # the operator has to bring it
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What ``verify`` found for one file of one model."""
-
-    engine: str
-    model: str  # name@version
-    file: str | None  # None: no file is registered
-    presence: Presence
-    detail: str
 
 
 def shipped_folders() -> tuple[Path, ...]:
@@ -75,7 +55,7 @@ class Registry:
         self.sessions = sessions or Sessions()
         self.limits = limits or MediaLimits()
         self._weights = WeightsStore(store, mirror=mirror)
-        self._overlay_path = store / OVERLAY_FILE
+        self._registered = Overlay(store / OVERLAY_FILE)
         self._folders: dict[str, Path] = {}
         self._shipped: dict[str, Manifest] = {}
         for folder in folders:
@@ -84,7 +64,7 @@ class Registry:
 
     def manifests(self) -> Mapping[str, Manifest]:
         """Every engine as declared, with the operator's weights; no engine code is loaded."""
-        entries = read_overlay(self._overlay_path)
+        entries = self._registered.entries()
         return {
             name: replace(manifest, models=merge(manifest.models, entries))
             for name, manifest in self._shipped.items()
@@ -145,7 +125,7 @@ class Registry:
         """Raise ``WeightsError`` code ``weights_missing`` with the way out unless it can run."""
         if not self.available(model):
             missing = [file for file in model.weights if self._weights.find(file) is None]
-            raise _missing(model, missing[0] if missing else None)
+            raise missing_weights(model, missing[0] if missing else None)
 
     def weights_path(self, model: ModelVersion, file: str | None = None) -> Path:
         """A verified weights file of a model.
@@ -160,7 +140,7 @@ class Registry:
         wanted = self.weights_file(model, file)
         path = self._weights.verified(wanted)
         if path is None:
-            raise _missing(model, wanted)
+            raise missing_weights(model, wanted)
         return path
 
     def extra_path(self, model: ModelVersion, file: str) -> Path | None:
@@ -179,7 +159,7 @@ class Registry:
         """The declaration of a weights file; raises ``WeightsError`` when there is none."""
         found = [each for each in model.weights if file is None or each.file == file]
         if not found:
-            raise _missing(model, None)
+            raise missing_weights(model, None)
         return found[0]
 
     def pull(self, name: str, progress: Progress | None = None) -> list[Path]:
@@ -191,17 +171,12 @@ class Registry:
         """
         model = self._anywhere(name)
         if model.needs_weights:
-            raise _missing(model, None)
+            raise missing_weights(model, None)
         return [self._weights.fetch(file, progress) for file in (*model.weights, *model.extras)]
 
     def verify(self) -> list[Verdict]:
         """Hash every file that is here and say what is missing or wrong."""
-        return [
-            verdict
-            for engine, manifest in self.manifests().items()
-            for model in manifest.models
-            for verdict in self._verdicts(engine, model)
-        ]
+        return verify_files(self.manifests().values(), self._weights)
 
     def add(
         self, name: str, path: Path, *, licence: str, sha256: str | None = None
@@ -238,7 +213,7 @@ class Registry:
             source="operator",
         )
         entry = Registered(model=model.name, version=version, weights=weights, inputs=inputs)
-        write_overlay(self._overlay_path, [*read_overlay(self._overlay_path), entry])
+        self._registered.append(entry)
         return self._anywhere(f"{model.name}@{version}")
 
     def _declare(self, folder: Path) -> None:
@@ -262,24 +237,6 @@ class Registry:
         message = f"no engine has a model {name!r}; there are {names}"
         raise InvalidInputError(message, code="unknown_model")
 
-    def _verdicts(self, engine: str, model: ModelVersion) -> list[Verdict]:
-        if model.needs_weights and not model.weights:
-            detail = _missing(model, None).detail
-            return [Verdict(engine, model.id, None, Presence.UNREGISTERED, detail)]
-        return [
-            Verdict(engine, model.id, file.file, *self._presence(model, file))
-            for file in (*model.weights, *model.extras)
-        ]
-
-    def _presence(self, model: ModelVersion, file: WeightsFile) -> tuple[Presence, str]:
-        try:
-            path = self._weights.verified(file)
-        except WeightsError as error:
-            return Presence.CORRUPT, error.detail
-        if path is None:
-            return Presence.MISSING, _missing(model, file).detail
-        return Presence.OK, str(path)
-
 
 def open_registry(
     *,
@@ -290,24 +247,3 @@ def open_registry(
 ) -> Registry:
     """The registry of the shipped engines."""
     return Registry(shipped_folders(), store=store, mirror=mirror, sessions=sessions, limits=limits)
-
-
-def _missing(model: ModelVersion, file: WeightsFile | None) -> WeightsError:
-    if file is None:
-        if not model.needs_weights:
-            raise EngineFaultError(f"{model.id} has no such weights file; ask its manifest")
-        message = (
-            f"{model.id} runs on weights that you bring: export them to ONNX, then "
-            f"`pixelmeter models add {model.name} FILE --licence NAME`."
-        )
-    elif file in model.extras:
-        message = (
-            f"{model.id} runs without {file.file} ({file.licence}, by {file.source}) and better "
-            f"with it. Fetch it with `pixelmeter models pull {model.name}`."
-        )
-    else:
-        message = (
-            f"{model.id} needs {file.file} ({file.licence}, by {file.source}), which is not on "
-            f"this machine. Fetch it with `pixelmeter models pull {model.name}`."
-        )
-    return WeightsError(message)

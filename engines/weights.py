@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from engines.errors import EngineError, ExhaustedError
-from engines.manifest import WeightsFile
+from engines.manifest import ModelVersion, WeightsFile
 
 Progress = Callable[[str, int, int], None]  # file name, bytes done, bytes in all
 _CHUNK_BYTES = 1 << 20
@@ -168,6 +168,29 @@ class WeightsStore:
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def missing_weights(model: ModelVersion, file: WeightsFile | None) -> WeightsError:
+    """The error that says which file is missing, whose licence it has and how to get it."""
+    if file is None:
+        if not model.needs_weights:
+            message = f"{model.id} has no such weights file; ask its manifest"
+            return WeightsError(message)
+        message = (
+            f"{model.id} runs on weights that you bring: export them to ONNX, then "
+            f"`pixelmeter models add {model.name} FILE --licence NAME`."
+        )
+    elif file in model.extras:
+        message = (
+            f"{model.id} runs without {file.file} ({file.licence}, by {file.source}) and better "
+            f"with it. Fetch it with `pixelmeter models pull {model.name}`."
+        )
+    else:
+        message = (
+            f"{model.id} needs {file.file} ({file.licence}, by {file.source}), which is not on "
+            f"this machine. Fetch it with `pixelmeter models pull {model.name}`."
+        )
+    return WeightsError(message)
 
 
 def _store(draft: BinaryIO, chunk: bytes) -> None:

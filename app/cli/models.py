@@ -9,7 +9,8 @@ from rich.table import Table
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from engines.manifest import ModelVersion
-from engines.registry import Presence, Registry, open_registry
+from engines.presence import Presence
+from engines.registry import Registry, open_registry
 
 PRESENCE_STYLES = {
     Presence.OK: "green",

@@ -3,7 +3,8 @@ import shutil
 import pytest
 
 from engines.errors import EngineFaultError, InvalidInputError
-from engines.registry import Presence, Registry, open_registry
+from engines.presence import Presence
+from engines.registry import Registry, open_registry
 from engines.weights import WeightsError
 
 
