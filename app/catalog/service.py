@@ -93,9 +93,7 @@ class Catalog:
             InvalidRequestError: ``unknown_engine``, ``unknown_model``, ``invalid_params`` (with a
                 pointer per field), or what the engine says about the media.
         """
-        version = self._resolve(engine, model)
-        found = self._registry.engine(engine)
-        checked = _check_params(found, params)
+        found, version, checked = self._check(engine, model, params)
         _check_media(found.manifest, media)
         try:
             plan = found.plan(version, checked, media)
@@ -107,6 +105,10 @@ class Catalog:
             params=checked.model_dump(mode="json"),
             work=Work(plan.quantities, plan.attributes),
         )
+
+    def check(self, *, engine: str, model: str | None, params: Mapping[str, Any]) -> None:
+        """Refuse what ``prepare`` would refuse whatever the media are: before they are fetched."""
+        self._check(engine, model, params)
 
     def require_weights(self, model: ModelVersion) -> None:
         """Refuse a model that cannot run here; a quote needs no weights, a job does.
@@ -121,7 +123,7 @@ class Catalog:
 
     def needs_consent(self, engine: str) -> bool:
         """Whether jobs of this engine put one person's face on another: those take sources."""
-        return self._registry.engine(engine).manifest.sources != "none"
+        return self._engine(engine).manifest.sources != "none"
 
     def quote(
         self, session: Session, *, tenant_id: str, prepared: PreparedWork, now: datetime
@@ -139,6 +141,18 @@ class Catalog:
                 error.detail, code=error.code, errors=[FieldError("/model", error.detail)]
             ) from error
 
+    def _check(
+        self, engine: str, model: str | None, params: Mapping[str, Any]
+    ) -> tuple[Engine, ModelVersion, BaseModel]:
+        found = self._engine(engine)
+        return found, self._resolve(engine, model), _check_params(found, params)
+
+    def _engine(self, name: str) -> Engine:
+        try:
+            return self._registry.engine(name)
+        except InvalidInputError as error:
+            raise _refused(error, "/engine") from error
+
     def _resolve(self, engine: str, model: str | None) -> ModelVersion:
         """Look the model up; remembered for a moment, as it reads the model folder."""
         key, now = (engine, model), self._clock()
@@ -149,8 +163,7 @@ class Catalog:
         try:
             version = self._registry.resolve(engine, model)
         except InvalidInputError as error:
-            pointer = "/engine" if error.code == "unknown_engine" else "/model"
-            raise _refused(error, pointer) from error
+            raise _refused(error, "/model") from error
         with self._lock:
             self._resolved[key] = (now + RESOLVED_TTL_S, version)
         return version

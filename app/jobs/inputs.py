@@ -31,6 +31,11 @@ class JobFiles:
         return {"target": self.target.id, "source": [source.id for source in self.sources]}
 
 
+def brings_files(wanted: JobInput) -> bool:
+    """Whether something has to be fetched or decoded before the inputs are known."""
+    return any(ref.file is None for ref in (wanted.target, *wanted.source))
+
+
 def resolve_inputs(session: Session, *, wanted: JobInput, intake: Intake) -> JobFiles:
     """Find uploaded files with one query; fetch and take in the others, in the order given.
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.catalog.service import Catalog, PreparedWork
 from app.errors import FieldError, PaymentRequiredError
 from app.files.intake import Intake
-from app.jobs.inputs import JobFiles, resolve_inputs
+from app.jobs.inputs import JobFiles, brings_files, resolve_inputs
 from app.jobs.spec import JobRequest
 from app.jobs.usage import breakdown
 from billing.amounts import from_number, to_number
@@ -34,6 +34,8 @@ def estimate(
     session: Session, *, catalog: Catalog, intake: Intake, request: JobRequest, now: datetime
 ) -> Estimate:
     """Check a request against its engine and media, and price it."""
+    if brings_files(request.input):
+        catalog.check(engine=request.engine, model=request.model, params=request.params)
     files = resolve_inputs(session, wanted=request.input, intake=intake)
     prepared = catalog.prepare(
         engine=request.engine, model=request.model, params=request.params, media=files.media()

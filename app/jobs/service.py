@@ -191,11 +191,7 @@ def _check_caller(catalog: Catalog, caller: Principal, request: JobRequest) -> N
         )
     if caller.consent_mode == "contract" or request.consent:
         return
-    try:
-        needed = catalog.needs_consent(request.engine)
-    except InvalidRequestError:
-        return  # an unknown engine; pricing says so with its own code
-    if needed:
+    if catalog.needs_consent(request.engine):
         raise InvalidRequestError(
             'Send "consent": true to state that the persons shown agreed to this use.',
             code="consent_required",
