@@ -186,10 +186,13 @@ class Registry:
         Fills a model that waits for weights, else becomes its next version.
 
         Raises:
-            InvalidInputError: unknown model, no such file, other bytes than ``sha256``.
+            InvalidInputError: unknown or built-in model, no such file, other bytes than ``sha256``.
             EngineFaultError: code ``weights_unreadable``, when the file is not a network.
         """
         model = self._anywhere(name)
+        if model.runner != "onnxruntime":
+            message = f"{model.id} is built in and runs on no weights; choose another model"
+            raise InvalidInputError(message, code="weights_unused")
         if not path.is_file():
             message = f"there is no file {path}"
             raise InvalidInputError(message, code="file_missing")

@@ -14,16 +14,19 @@ from engines.detect.detection import Detection, Floats, Pixels, Question
 from engines.detect.labels import COCO, label_of, names_in
 from engines.detect.letterbox import Fit, fit_centred, lay_out
 from engines.detect.nms import keep_best
+from engines.errors import EngineFaultError
 from engines.metering import Execution, StageClock
 from engines.runners.base import Array, Runner
 
 _END_TO_END_COLUMNS = 6
+_PICTURES_RANK, _CHANNELS, _ROWS_RANK = 4, 3, 3
 
 
 class YoloV8:
     """A detector over a runner that holds a YOLOv8 network."""
 
     def __init__(self, runner: Runner) -> None:
+        check_shapes(runner, family="YOLOv8")
         self._runner = runner
         self._input = runner.inputs[0]
         self.labels = names_in(runner.metadata) or COCO
@@ -60,6 +63,18 @@ class YoloV8:
         feed: Array = np.ascontiguousarray(stacked, dtype=np.float32)
         feed /= 255
         return feed.astype(self._input.dtype, copy=False)
+
+
+def check_shapes(runner: Runner, *, family: str) -> None:
+    """Refuse a network that cannot be of a family before its output is misread."""
+    pictures, rows = runner.inputs[0].shape, runner.outputs[0].shape
+    fits = len(pictures) == _PICTURES_RANK and pictures[1] == _CHANNELS and len(rows) == _ROWS_RANK
+    if len(runner.inputs) != 1 or not fits:
+        message = (
+            f"these weights are no {family} export: they take {pictures} and give {rows}; "
+            "export the model to ONNX again and register that file"
+        )
+        raise EngineFaultError(message, code="weights_unreadable")
 
 
 def read_rows(

@@ -13,7 +13,7 @@ from engines.detect.detection import Detection, Floats, Pixels, Question
 from engines.detect.labels import COCO, names_in
 from engines.detect.letterbox import Fit, fit_corner, lay_out
 from engines.detect.nms import keep_best
-from engines.detect.yolov8 import as_detections
+from engines.detect.yolov8 import as_detections, check_shapes
 from engines.metering import Execution, StageClock
 from engines.runners.base import Runner
 
@@ -24,6 +24,7 @@ class YoloX:
     """A detector over a runner that holds a YOLOX network."""
 
     def __init__(self, runner: Runner) -> None:
+        check_shapes(runner, family="YOLOX")
         self._runner = runner
         self._input = runner.inputs[0]
         self.labels = names_in(runner.metadata) or COCO

@@ -143,6 +143,12 @@ def test_what_is_no_network_is_not_registered(registry, tmp_path, store):
     assert not store.exists()
 
 
+def test_a_builtin_model_takes_no_weights(registry, tiny_onnx):
+    with pytest.raises(InvalidInputError, match="built in") as refused:
+        registry.add("builtin", tiny_onnx("mine.onnx"), licence="MIT")
+    assert refused.value.code == "weights_unused"
+
+
 def test_a_wrong_sha256_registers_nothing(registry, tiny_onnx, store):
     with pytest.raises(InvalidInputError, match="nothing was registered"):
         registry.add("big", tiny_onnx("mine.onnx"), licence="MIT", sha256="0" * 64)

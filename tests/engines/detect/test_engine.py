@@ -7,7 +7,7 @@ import pytest
 import skimage
 from PIL import Image
 
-from engines.errors import CanceledError, InvalidInputError
+from engines.errors import CanceledError, EngineFaultError, InvalidInputError
 from engines.media.ffmpeg import find_ffmpeg
 from engines.media.images import read_image
 from engines.media.limits import MediaLimits
@@ -105,6 +105,13 @@ def test_an_operators_fixed_export_is_known_by_its_shape(registry, tiny_onnx, ph
     assert plan.quantities["input_pixels"] == 320 * 320
     with pytest.raises(InvalidInputError):
         engine.plan(model, engine.params_model(img_size=640), media)
+
+
+def test_weights_of_another_network_are_refused_before_they_run(registry, run, tiny_onnx, photo):
+    registry.add("yolov8m", tiny_onnx("m.onnx"), licence="MIT")
+    with pytest.raises(EngineFaultError, match="no YOLOv8 export") as refused:
+        run(registry, photo, "yolov8m", img_size=64)
+    assert refused.value.code == "weights_unreadable"
 
 
 def test_a_video_is_counted_frame_by_frame(registry, run, clip, context):
