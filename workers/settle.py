@@ -17,7 +17,7 @@ from app.jobs.record import JobRow
 from app.jobs.view import job_view
 from app.webhooks.events import EventType
 from app.webhooks.service import record_event
-from billing.settlement import settle_many
+from billing.settlement import ChargeStatus, Settlement, settle_many
 from billing.usage import unsettled
 from workers.routing import TaskName
 from workers.services import Services, process_services
@@ -85,10 +85,22 @@ def settle_jobs(session: Session, services: Services, jobs: Sequence[str]) -> in
     now = datetime.now(UTC)
     settlements = settle_many(session, jobs=jobs)
     for settlement in settlements:
+        _warn_of_odd(settlement)
         row = mark_settled(session, settlement=settlement)
         if row is not None:
             _tell(session, services, row, now)
     return len(settlements)
+
+
+def _warn_of_odd(settlement: Settlement) -> None:
+    """Somebody has to look at a meter that measured what cannot be, or more than was quoted."""
+    if settlement.status is not ChargeStatus.SETTLED or settlement.absorbed:
+        log.warning(
+            "%s: settled as %s, %d micro-tokens above the quote absorbed",
+            settlement.job,
+            settlement.status,
+            settlement.absorbed,
+        )
 
 
 def _tell(session: Session, services: Services, row: JobRow, now: datetime) -> None:

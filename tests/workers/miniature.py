@@ -20,6 +20,7 @@ from app.tenants.service import Principal, create_tenant
 from billing.amounts import from_number
 from billing.cards import publish_catalogue
 from billing.grants import issue
+from billing.reconcile import check
 from engines.manifest import ModelVersion
 from engines.media.limits import MediaLimits
 from engines.media.probe import probe
@@ -175,8 +176,6 @@ class Platform:
 
     def reconcile(self) -> None:
         """The ledger has no finding."""
-        from billing.reconcile import check
-
         with self.sessions() as session:
             assert check(session) == []
 
@@ -204,7 +203,10 @@ class FakeEngine:
             files=self.outputs,
             data={"predictions": []},
             usage=UsageReport(
-                work=Work({"images": 1.0, "input_pixels": 640.0 * 640}, {"model": model.name}),
+                work=Work(
+                    {"images": 1.0, "input_pixels": 640.0 * 640},
+                    {"media": "image", "model": model.name},
+                ),
                 model=model.id,
                 device="cpu:test",
                 runner="opencv",
