@@ -12,7 +12,7 @@ import ffmpeg
 
 from engines.errors import EngineError, EngineFaultError, ExhaustedError
 from engines.media.containers import MATROSKA, MOV, MP4, Container
-from engines.media.decode import SCALER, Pixels, widen
+from engines.media.decode import Pixels, widen
 from engines.media.ffmpeg import Bounds, Process, command, reading
 from engines.media.index import VideoIndex, timestamps
 from engines.media.nut import RawPictures
@@ -21,6 +21,7 @@ from engines.media.streams import Colour, Track
 _MP4_AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"})
 _MUXERS = {MP4.name: "mp4", MOV.name: "mov", MATROSKA.name: "matroska"}
 _SUFFIXES = {MP4.name: ".mp4", MOV.name: ".mov", MATROSKA.name: ".mkv"}
+_SCALER = "area+accurate_rnd"
 # What the scaler can compute; everything else that stores YUV is close to BT.601.
 _MATRICES = {
     "bt709": "bt709",
@@ -183,7 +184,7 @@ def _filters(index: VideoIndex) -> str:
     colour = index.picture.colour
     full = "pc" if colour.range == "pc" else "tv"
     matrix = _MATRICES.get(colour.matrix, "smpte170m")
-    scale = f"scale=out_color_matrix={matrix}:out_range={full}:flags={SCALER}"
+    scale = f"scale=out_color_matrix={matrix}:out_range={full}:flags={_SCALER}"
     return f"{scale},format={_pixel_format(index)},setparams={_tags(colour)}"
 
 

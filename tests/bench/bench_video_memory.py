@@ -1,0 +1,184 @@
+"""Memory of a video run against its length, and its speed against ffmpeg alone.
+
+A 10 s and a 60 s clip of the same kind go through ``transform_video`` with an engine that changes
+nothing, each in a fresh child process whose tree of processes is sampled. The speed is compared
+with one ffmpeg that decodes and encodes the same clip with the same encoder settings, in turn
+with ours. One JSON line and one line to read come out.
+
+    python tests/bench/bench_video_memory.py [--size 1280x720] [--rate 25] [--batch 8] [--json FILE]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from engines.media.encode import Encoding  # noqa: E402 - the tree must be importable first
+from engines.media.ffmpeg import find_ffmpeg  # noqa: E402
+from engines.media.index import index_video  # noqa: E402
+from engines.media.video import transform_video  # noqa: E402
+
+SHORT_S, LONG_S = 10, 60
+SAMPLE_S = 0.02
+AIM = 0.10  # a clip six times as long may need this much more memory
+
+
+class Nobody:
+    """A run context that never cancels."""
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Ignore it."""
+
+    def checkpoint(self) -> None:
+        """Go on."""
+
+
+def main() -> int:
+    arguments = _parse()
+    if arguments.run:
+        return _run_one(arguments.run, arguments.batch)
+    with tempfile.TemporaryDirectory(prefix="bench-video-") as folder:
+        report = measure(Path(folder), arguments)
+    line = json.dumps(report)
+    print(line)
+    print(
+        f"video memory: {report['rss_short_mib']:.0f} MiB for {SHORT_S} s, "
+        f"{report['rss_long_mib']:.0f} MiB for {LONG_S} s = {report['rss_ratio']:.3f}x "
+        f"(aim: within {1 + AIM:.2f}x); {report['fps']:.1f} frames/s = "
+        f"{report['fps_ratio']:.2f} of ffmpeg alone ({report['ffmpeg_fps']:.1f})"
+    )
+    if arguments.json:
+        arguments.json.write_text(line + "\n")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--rate", type=int, default=25)
+    parser.add_argument("--batch", type=int, default=8, help="frames per call of the engine")
+    parser.add_argument("--rounds", type=int, default=3, help="of the short clip, both sides")
+    parser.add_argument("--json", type=Path, help="write the JSON line here too")
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, float | str]:
+    """Return peaks of memory in MiB, frames per second of both sides, and the ratios."""
+    clips = {
+        length: _generate(folder / f"{length}.mp4", arguments.size, arguments.rate, length)
+        for length in (SHORT_S, LONG_S)
+    }
+    ours, theirs, peaks_short = [], [], []
+    frames = SHORT_S * arguments.rate
+    for _ in range(arguments.rounds):
+        peak, speed = _ours(clips[SHORT_S], arguments.batch)
+        peaks_short.append(peak)
+        ours.append(speed)
+        theirs.append(frames / _ffmpeg_alone(clips[SHORT_S], folder / "alone.mp4"))
+    peak_long, _ = _ours(clips[LONG_S], arguments.batch)
+    peak_short = statistics.median(peaks_short)
+    fps, ffmpeg_fps = statistics.median(ours), statistics.median(theirs)
+    return {
+        "bench": "video_memory",
+        "size": arguments.size,
+        "rss_short_mib": round(peak_short / 2**20, 1),
+        "rss_long_mib": round(peak_long / 2**20, 1),
+        "rss_ratio": round(peak_long / peak_short, 4),
+        "fps": round(fps, 2),
+        "ffmpeg_fps": round(ffmpeg_fps, 2),
+        "fps_ratio": round(fps / ffmpeg_fps, 4),
+    }
+
+
+def _generate(path: Path, size: str, rate: int, length: int) -> Path:
+    pictures = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r={rate}:d={length}"]
+    sound = ["-f", "lavfi", "-i", f"sine=d={length}"]
+    video = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    _ffmpeg(*pictures, *sound, *video, str(path))
+    return path
+
+
+def _ffmpeg(*arguments: str) -> None:
+    quiet = ["-y", "-nostdin", "-hide_banner", "-loglevel", "error"]
+    subprocess.run([find_ffmpeg(), *quiet, *arguments], check=True)
+
+
+def _ffmpeg_alone(clip: Path, result: Path) -> float:
+    """Return the seconds that ffmpeg needs to decode and encode a clip by itself."""
+    encoding = Encoding()
+    settings = ["-preset", encoding.preset, "-crf", str(encoding.crf), "-pix_fmt", "yuv420p"]
+    begun = time.perf_counter()
+    _ffmpeg("-i", str(clip), "-c:v", "libx264", *settings, "-c:a", "copy", str(result))
+    return time.perf_counter() - begun
+
+
+def _ours(clip: Path, batch: int) -> tuple[int, float]:
+    """Return the peak of memory of a child and all its processes, and its frames per second."""
+    command = [sys.executable, __file__, "--run", str(clip), "--batch", str(batch)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        sampler = _Sampler(child.pid)
+        sampler.start()
+        output, _ = child.communicate()
+        sampler.join()
+    if child.returncode != 0:
+        raise SystemExit(f"the run of {clip.name} failed")
+    return sampler.peak, float(json.loads(output)["fps"])
+
+
+class _Sampler(threading.Thread):
+    """Adds up the resident memory of a process and its descendants until it ends."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._root = psutil.Process(pid)
+        self.peak = 0
+
+    def run(self) -> None:
+        try:
+            while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
+                tree = [self._root, *self._root.children(recursive=True)]
+                self.peak = max(self.peak, sum(_resident(process) for process in tree))
+                time.sleep(SAMPLE_S)
+        except psutil.NoSuchProcess:
+            return
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _run_one(clip: Path, batch: int) -> int:
+    """Be the child: transform one clip and print how fast it went."""
+    index = index_video(clip)
+    result = clip.with_name(f"{clip.stem}-out.mp4")
+    begun = time.perf_counter()
+    work = transform_video(
+        clip,
+        result,
+        index=index,
+        process=lambda frames: [frame.pixels for frame in frames],
+        batch=batch,
+        context=Nobody(),
+    )
+    elapsed = time.perf_counter() - begun
+    result.unlink()
+    print(json.dumps({"frames": work.frames, "fps": work.frames / elapsed}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
