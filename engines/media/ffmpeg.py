@@ -29,7 +29,8 @@ _TAIL_LINES = 200
 _TAIL_LINE_CHARS = 1000
 FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts")
 # Quotes nothing of ours: keys, tokens and database addresses stay out of a decoder's reach.
-_ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
+# Few malloc arenas: each reserves 64 MiB of the address space that Bounds limits, per thread.
+_ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1", "MALLOC_ARENA_MAX": "4"}
 
 
 @functools.cache
@@ -67,7 +68,7 @@ def _usable(binary: str) -> bool:
 class Bounds:
     """What one process may use; beyond it the kernel says no or kills it."""
 
-    memory_bytes: int = 8 * 1024**3  # address space, which is several times the memory in use
+    memory_bytes: int = 16 * 1024**3  # address space, which is several times the memory in use
     cpu_s: int = 24 * 3600
     file_bytes: int = 64 * 1024**3
 
