@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from sqlalchemy.orm import Session
 
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
-from app.cli.job_table import JobProgress, job_table, tokens_text
+from app.cli.job_table import JobProgress, print_jobs, tokens_text
 from app.cli.results import save_outputs
 from app.client.client import Client
 from app.db import open_engine
@@ -125,10 +126,8 @@ def _findings(database_url: str) -> list[str]:
 
 def _tell(context: Context, report: DemoReport) -> None:
     say = context.console.print
-    shown = {
-        job_id: "\n".join(path.name for path in paths) for job_id, paths in report.outputs.items()
-    }
-    say(job_table(report.jobs, outputs=shown))
+    shown = {job_id: [path.name for path in paths] for job_id, paths in report.outputs.items()}
+    print_jobs(context.console, report.jobs, outputs=shown)
     say(
         f"balance before {tokens_text(report.balance_before)}, after "
         f"{tokens_text(report.balance_after)}: {tokens_text(report.charged)} tokens charged"
@@ -136,7 +135,7 @@ def _tell(context: Context, report: DemoReport) -> None:
     say(f"{report.webhooks} webhooks received, every signature checked by standardwebhooks")
     say(f"contact sheet: {report.sheet.resolve()}", soft_wrap=True)
     for problem in report.problems:
-        say(f"[bold red]{problem}[/]")
+        say(f"[bold red]{escape(problem)}[/]")
     if not report.problems:
         say(
             f"[bold green]Every job succeeded, every webhook verified, the ledger reconciles[/] "

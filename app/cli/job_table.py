@@ -1,11 +1,12 @@
 """Jobs as rich tables and progress, shared by `submit`, `jobs`, `job` and `demo`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,7 @@ from rich.table import Table
 
 Job = Mapping[str, Any]
 
+WIDTH_MAX = 400
 STATUS_STYLES = {"succeeded": "green", "failed": "bold red", "canceled": "yellow", "expired": "red"}
 
 
@@ -61,12 +63,17 @@ class JobProgress:
         )
 
 
-def job_table(jobs: Iterable[Job], *, outputs: Mapping[str, str]) -> Table:
-    """One line per job; ``outputs`` says by job id where its results were saved."""
-    table = Table("job", "engine", "model", "status", "seconds", "gpu_ms", box=None)
-    for name in ("quoted", "charged"):
+def print_jobs(
+    console: Console, jobs: Iterable[Job], *, outputs: Mapping[str, Sequence[str]]
+) -> None:
+    """Print one line per job; ``outputs`` says by job id what its results were saved as.
+
+    Never narrower than its content: an id that is cut off is of no use to anybody.
+    """
+    table = Table("job", "engine", "model", "status", box=None, pad_edge=False)
+    for name in ("seconds", "gpu_ms", "quoted", "charged"):
         table.add_column(name, justify="right")
-    table.add_column("output", overflow="fold")
+    table.add_column("output")
     for job in jobs:
         table.add_row(
             job["id"],
@@ -77,9 +84,11 @@ def job_table(jobs: Iterable[Job], *, outputs: Mapping[str, str]) -> Table:
             gpu_ms_of(job),
             tokens_text(job["quote"]["max_tokens"]),
             charged_of(job),
-            outputs.get(job["id"]) or error_of(job),
+            escape(", ".join(outputs.get(job["id"], ())) or error_of(job)),
         )
-    return table
+    unbounded = console.options.update(width=WIDTH_MAX)
+    width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table, width=width, crop=False, no_wrap=True, overflow="ignore")
 
 
 def seconds_of(job: Job) -> str:

@@ -8,7 +8,7 @@ import click
 from app.cli.access import open_client
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
-from app.cli.job_table import job_table
+from app.cli.job_table import print_jobs
 from app.cli.results import save_outputs
 
 
@@ -30,7 +30,7 @@ def jobs(
     with open_client(context) as client:
         found = list(client.jobs(limit=limit, status=status, engine=engine, model=model))
     if found:
-        context.console.print(job_table(found, outputs={}))
+        print_jobs(context.console, found, outputs={})
     else:
         context.console.print("No jobs.")
 

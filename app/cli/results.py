@@ -1,6 +1,7 @@
 """Saving what a job made."""
 
 import json
+import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from app.client.client import Client
 def save_outputs(client: Client, job: Mapping[str, Any], folder: Path, *, stem: str) -> list[Path]:
     """Save the files of a job, and its data as JSON when it has any; returns their paths.
 
-    ``stem`` names the JSON file, usually after the input. Nothing that exists is overwritten.
+    ``stem`` names them, usually after the input. Nothing that exists is overwritten.
     """
     output = job["output"]
     if output is None:
@@ -20,7 +21,7 @@ def save_outputs(client: Client, job: Mapping[str, Any], folder: Path, *, stem: 
     saved = []
     for file in output["files"]:
         if file["url"] is not None:
-            path = _free_path(folder, _plain_name(file.get("name") or file["id"]))
+            path = _free_path(folder, f"{stem}-{job['engine']}{_suffix(file)}")
             saved.append(client.download(file["url"], path))
     if output["data"]:
         path = _free_path(folder, f"{stem}-{job['engine']}.json")
@@ -29,9 +30,9 @@ def save_outputs(client: Client, job: Mapping[str, Any], folder: Path, *, stem: 
     return saved
 
 
-def _plain_name(name: str) -> str:
-    """A file name of the server's as one that stays in the folder."""
-    return Path(name.replace("\\", "/")).name.lstrip(".") or "output"
+def _suffix(file: Mapping[str, Any]) -> str:
+    # From a table of ours, not from the server's name for it: a name could lead elsewhere.
+    return mimetypes.guess_extension(file["media_type"]) or ""
 
 
 def _free_path(folder: Path, name: str) -> Path:

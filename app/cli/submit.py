@@ -11,7 +11,7 @@ from app.cli.access import open_client
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.job_body import JobChoices, job_body, parse_params, upload_sources
-from app.cli.job_table import JobProgress, job_table, tokens_text
+from app.cli.job_table import JobProgress, print_jobs, tokens_text
 from app.cli.results import save_outputs
 from app.client.client import Client
 from app.client.errors import ClientError
@@ -110,16 +110,14 @@ def submit(
         else:
             done = {job["id"]: job for job in accepted.values()}
         names = {job["id"]: path for path, job in accepted.items()}
-        outputs = {}
+        outputs: dict[str, list[str]] = {}
         if out is not None:
             outputs = {
-                job_id: "\n".join(
-                    str(path) for path in save_outputs(client, job, out, stem=names[job_id].stem)
-                )
+                job_id: [str(p) for p in save_outputs(client, job, out, stem=names[job_id].stem)]
                 for job_id, job in done.items()
             }
     if done:
-        context.console.print(job_table(done.values(), outputs=outputs))
+        print_jobs(context.console, done.values(), outputs=outputs)
     for path, error in refused.items():
         click.echo(f"pixelmeter: {path}: {error}", err=True)
     failed = any(job["status"] in {"failed", "canceled", "expired"} for job in done.values())

@@ -65,7 +65,7 @@ def _package_folder(name: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def render_clip(photos: Photos, destination: Path, *, seconds: float = 5.0, fps: int = 12) -> None:
+def render_clip(photos: Photos, destination: Path, *, seconds: float = 4.0, fps: int = 10) -> None:
     """Make a video with sound: the camera pans over two portraits while two tones play.
 
     ``destination`` becomes an MP4 with H.264 640x360 at ``fps`` and AAC.
@@ -73,9 +73,9 @@ def render_clip(photos: Photos, destination: Path, *, seconds: float = 5.0, fps:
     half = seconds / 2
     # A wide picture, moved under the frame along a cosine: no jump at either end.
     pan = (
-        f"scale=960:-2,crop={CLIP_WIDTH}:{CLIP_HEIGHT}:"
-        f"x='(iw-ow)*(0.5+0.3*sin(2*PI*t/{half}))':"
-        f"y='(ih-oh)*(0.22-0.20*cos(2*PI*t/{half}))',setsar=1,format=yuv420p"
+        f"scale=760:-2,crop={CLIP_WIDTH}:{CLIP_HEIGHT}:"
+        f"x='(iw-ow)*(0.5+0.5*sin(2*PI*t/{half}))':"
+        f"y='(ih-oh)*(0.10-0.08*cos(2*PI*t/{half}))',setsar=1,format=yuv420p"
     )
     graph = (
         f"[0:v]{pan}[first];[1:v]{pan}[second];[first][second]concat=n=2:v=1:a=0[picture];"

@@ -19,7 +19,7 @@ Job = Mapping[str, Any]
 
 JOBS_TIMEOUT_S = 900.0
 WEBHOOKS_TIMEOUT_S = 30.0
-MIDDLE_OF_CLIP_S = 1.0
+STILL_AT_S = 0.3
 
 
 class Watcher(Protocol):
@@ -202,7 +202,7 @@ def _still(path: Path, frame: Path) -> Path:
     """A picture of a file: itself, or a frame of a video."""
     if not is_video(path):
         return path
-    frame_at(path, MIDDLE_OF_CLIP_S, frame)
+    frame_at(path, STILL_AT_S, frame)
     return frame
 
 

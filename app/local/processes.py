@@ -107,11 +107,9 @@ def core_processes(
     api = _python(
         "api",
         (
-            "gunicorn",
-            "-c",
-            "python:app.api.gunicorn_conf",
-            "--bind",
-            f"{LOOPBACK}:{addresses.port}",
+            *("gunicorn", "-c", "python:app.api.gunicorn_conf"),
+            # Its control socket would lie in the user's home, one for every platform.
+            *("--bind", f"{LOOPBACK}:{addresses.port}", "--no-control-socket"),
         ),
         layout,
         environment=environment,

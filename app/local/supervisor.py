@@ -122,7 +122,8 @@ class Supervisor:
             child.ask_to_stop()
         self._changed()
         requests = self._asked.count
-        give_up_at = self._monotonic() + grace_s
+        started_at = self._monotonic()
+        give_up_at = started_at + grace_s
         while not all(child.is_gone() for child in children):
             if self._monotonic() > give_up_at or self._asked.count > max(requests, 1):
                 break
@@ -131,6 +132,7 @@ class Supervisor:
             if not child.is_gone():
                 logger.warning("%s did not stop in time and was ended", child.spec.name)
                 child.kill()
+        logger.info("stopped %s in %.1f s", ", ".join(names), self._monotonic() - started_at)
         self._changed()
 
     @property
