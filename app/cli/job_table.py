@@ -86,9 +86,9 @@ def print_jobs(
             charged_of(job),
             escape(", ".join(outputs.get(job["id"], ())) or error_of(job)),
         )
-    unbounded = console.options.update(width=WIDTH_MAX)
-    width = max(console.width, console.measure(table, options=unbounded).maximum)
-    console.print(table, width=width, crop=False, no_wrap=True, overflow="ignore")
+    # A console of its own: rich never draws wider than the console it draws on.
+    wide = Console(file=console.file, width=WIDTH_MAX, highlight=False)
+    wide.print(table)
 
 
 def seconds_of(job: Job) -> str:
