@@ -12,6 +12,8 @@
 Codes are public; messages say what to do next. Any other exception is a fault of ours.
 """
 
+from decimal import Decimal
+
 
 class BillingError(Exception):
     """The root; catch it to catch everything billing says no with."""
@@ -45,11 +47,15 @@ class InsufficientTokensError(BillingError):
 
     def __init__(self, needed: int, available: int) -> None:
         super().__init__(
-            f"this needs {needed / 1_000_000:g} tokens and the wallet has"
-            f" {available / 1_000_000:g}; top up and send it again"
+            f"this needs {_tokens(needed)} tokens and the wallet has {_tokens(available)};"
+            " top up and send it again"
         )
         self.needed = needed
         self.available = available
+
+
+def _tokens(micro: int) -> str:
+    return f"{Decimal(micro).scaleb(-6).normalize():f}"
 
 
 class UnknownPriceError(BillingError):

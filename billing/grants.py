@@ -83,7 +83,7 @@ def issue(
 
 
 def expire_due(session: Session, *, now: datetime, limit: int = 100) -> int:
-    """Take what has expired out of up to ``limit`` wallets; returns how many were touched.
+    """Sweep the wallets of up to ``limit`` expired grants; returns how many wallets that were.
 
     Only statements wait for this: an expired grant cannot be spent before it either, and a hold
     or settlement of its wallet does the same on its way.

@@ -58,8 +58,9 @@ _PENDING = text(
            EXISTS (SELECT FROM billing.charge x WHERE x.job = u.job) AS charged
       FROM billing.usage_record u
       JOIN billing.rate_card_version c ON c.card = u.card AND c.version = u.card_version
+      JOIN billing.hold h ON h.job = u.job
      WHERE u.job = ANY(:jobs)
-     ORDER BY u.tenant, u.job
+     ORDER BY h.wallet, u.job
     """
 )
 
@@ -77,21 +78,37 @@ def settle(session: Session, *, job: str, now: datetime | None = None) -> Settle
 def settle_many(
     session: Session, *, jobs: Sequence[str], now: datetime | None = None
 ) -> list[Settlement]:
-    """Settle jobs in one transaction, tenant by tenant, so that two workers cannot deadlock."""
+    """Settle jobs in one transaction, wallets in the order in which everybody locks them."""
     pending = session.execute(_PENDING, {"jobs": list(jobs)}).mappings().all()
     settled = (_settle(session, record, now=now) for record in pending)
     return [settlement for settlement in settled if settlement is not None]
 
 
-def rate(card: RateCard, work: Work, *, outcome: str, cached: bool) -> Price:
-    """What a job that ended so costs.
-
-    Raises:
-        UnknownPriceError, InvalidWorkError: the card cannot price the work.
-    """
+def rate_or_free(card: RateCard, work: Work, *, outcome: str, cached: bool) -> tuple[Price, bool]:
+    """What a job that ended so costs, and whether the card could price it."""
     if cached or Outcome(outcome) in {Outcome.FAILED, Outcome.EXPIRED}:
-        return _FREE
-    return evaluate(card, work)
+        return _FREE, True
+    try:
+        return evaluate(card, work), True
+    except (UnknownPriceError, InvalidWorkError):
+        # The quote was priced by this very card, so the meter is at fault, not the customer.
+        return _FREE, False
+
+
+@lru_cache(maxsize=64)
+def published_card(body: str, card: str, version: int) -> RateCard:
+    """A published version from its JSON; parsed once per process, as it never changes."""
+    return read_card(json.loads(body), card=card, version=version)
+
+
+def line_json(line: Line) -> dict[str, str | int | float]:
+    """A line as a charge keeps it."""
+    return {
+        "name": line.name,
+        "quantity": line.quantity,
+        "unit": line.unit,
+        "tokens": line.tokens,
+    }
 
 
 def _settle(session: Session, record: RowMapping, *, now: datetime | None) -> Settlement | None:
@@ -112,7 +129,7 @@ def _settle(session: Session, record: RowMapping, *, now: datetime | None) -> Se
             "card_version": record["card_version"],
             "quantities": json.dumps(dict(work.quantities)),
             "attributes": json.dumps(dict(work.attributes)),
-            "lines": json.dumps([_line_json(line) for line in price.lines]),
+            "lines": json.dumps([line_json(line) for line in price.lines]),
             "multipliers": json.dumps([_multiplier_json(each) for each in price.multipliers]),
         },
         now=now,
@@ -141,27 +158,9 @@ def _judge(record: RowMapping) -> tuple[Work, Price, ChargeStatus]:
     if record["quarantined"]:
         work = bounded(work, gpu_us=record["gpu_us"], wall_us=record["wall_us"])
         status = ChargeStatus.QUARANTINED
-    card = _card(record["body"], record["card"], record["card_version"])
-    try:
-        return work, rate(card, work, outcome=record["outcome"], cached=record["cached"]), status
-    except (UnknownPriceError, InvalidWorkError):
-        # The quote was priced by this very card, so the meter is at fault, not the customer.
-        return work, _FREE, ChargeStatus.UNPRICED
-
-
-@lru_cache(maxsize=64)
-def _card(body: str, card: str, version: int) -> RateCard:
-    """Parsed once per process: a published version never changes."""
-    return read_card(json.loads(body), card=card, version=version)
-
-
-def _line_json(line: Line) -> dict[str, str | int | float]:
-    return {
-        "name": line.name,
-        "quantity": line.quantity,
-        "unit": line.unit,
-        "tokens": line.tokens,
-    }
+    card = published_card(record["body"], record["card"], record["card_version"])
+    price, priced = rate_or_free(card, work, outcome=record["outcome"], cached=record["cached"])
+    return work, price, status if priced else ChargeStatus.UNPRICED
 
 
 def _multiplier_json(multiplier: Multiplier) -> dict[str, str]:

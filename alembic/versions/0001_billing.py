@@ -45,7 +45,7 @@ CREATE TABLE billing.token_grant (
     spent        bigint NOT NULL DEFAULT 0 CHECK (spent >= 0),
     expired      bigint NOT NULL DEFAULT 0 CHECK (expired >= 0),
     revoked      bigint NOT NULL DEFAULT 0 CHECK (revoked >= 0),
-    open         boolean GENERATED ALWAYS AS (remaining > 0) STORED,
+    open         boolean GENERATED ALWAYS AS (remaining > 0) STORED NOT NULL,
     CHECK (granted = remaining + held + spent + expired + revoked)
 ) WITH (fillfactor = 50);
 CREATE INDEX ix_token_grant_draw

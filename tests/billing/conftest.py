@@ -1,95 +1,46 @@
-"""A wallet with tokens, and short ways to hold, end and settle."""
+"""A wallet to play with."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from itertools import count
+import uuid
+from collections.abc import Iterator
 
+import psycopg
 import pytest
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
 
-from billing.amounts import MicroTokens, from_number
+from app.db import open_engine
 from billing.cards import publish_catalogue
-from billing.grants import Grant, issue
-from billing.holds import Placed, place
-from billing.rates import Work
-from billing.usage import UsageRecord, accept
 from billing.wallets import open_wallet
-
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-LATER = NOW + timedelta(days=7)
+from tests.billing.till import NOW, Till
 
 
-class Till:
-    """Money in a test's hands: amounts are tokens, times are days after ``NOW``."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self._keys = count()
-
-    def give(
-        self, tokens: float, *, tenant: str = "t", priority: int = 100, days: float | None = None
-    ) -> Grant:
-        return issue(
-            self.session,
-            tenant=tenant,
-            amount=from_number(tokens),
-            kind="grant",
-            idem_key=f"give:{next(self._keys)}",
-            actor="test",
-            priority=priority,
-            expires_at=None if days is None else NOW + timedelta(days=days),
-            now=NOW,
-        )
-
-    def hold(
-        self, job: str, tokens: float, *, tenant: str = "t", now: datetime = NOW
-    ) -> Placed:
-        return place(
-            self.session,
-            tenant=tenant,
-            hold_id=f"hold_{job}",
-            job=job,
-            amount=from_number(tokens),
-            expires_at=LATER,
-            now=now,
-        )
-
-    def end(
-        self,
-        job: str,
-        outcome: str = "succeeded",
-        *,
-        images: float = 1,
-        quoted: float = 6,
-        tenant: str = "t",
-        card_id: str = "flat@1",
-        **changes: object,
-    ) -> bool:
-        values: dict[str, object] = {
-            "job": job,
-            "tenant": tenant,
-            "attempt": 1,
-            "outcome": outcome,
-            "engine": "detect",
-            "model": "builtin@1",
-            "device": "cpu",
-            "work": Work({"images": images}, {"media": "image"}),
-            "gpu_us": 1000,
-            "wall_us": 2000,
-            "card_id": card_id,
-            "quoted": MicroTokens(int(quoted * 1_000_000)),
-        }
-        return accept(self.session, UsageRecord(**{**values, **changes}))
+@pytest.fixture(scope="session")
+def shared_engine(postgres_url: str, template_database: str) -> Iterator[Engine]:
+    """One migrated database for every test that never commits, and for runs of many examples."""
+    name = f"money{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    head, _, query = postgres_url.partition("?")
+    engine = open_engine(f"{head.rsplit('/', 1)[0]}/{name}?{query}")
+    with Session(engine) as session, session.begin():
+        publish_catalogue(session, NOW)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
-def till(session: Session) -> Till:
-    """A session with the shipped cards and an empty wallet of tenant "t"."""
-    publish_catalogue(session, NOW)
-    open_wallet(session, "t")
-    return Till(session)
+def till(shared_engine: Engine) -> Iterator[Till]:
+    """The shipped cards and an empty wallet of tenant "t", in a transaction that is undone."""
+    with Session(shared_engine) as session:
+        open_wallet(session, "t")
+        yield Till(session)
 
 
 @pytest.fixture
-def tokens() -> Callable[[float], MicroTokens]:
-    return from_number
+def till_to_commit(sessions: sessionmaker[Session]) -> Iterator[Till]:
+    """The same in a database of its own, for tests that commit."""
+    with sessions() as session:
+        publish_catalogue(session, NOW)
+        open_wallet(session, "t")
+        session.commit()
+        yield Till(session)

@@ -1,0 +1,207 @@
+"""Compare every cached number with the transfers it must follow from. Reads only.
+
+Transfers are the truth. Wallet columns, grant columns, holds and their pins are each compared with
+them row by row, so what follows over rows (available = its grants, held = its open holds) holds
+too. Charges are compared with their holds and computed again from what they store.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.orm import Session
+
+from billing.rates import Price, Work
+from billing.settlement import line_json, published_card, rate_or_free
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken promise; amounts in the detail are micro-tokens."""
+
+    code: str  # which promise: a key of ``CHECKS``, or "charge_recomputes"
+    subject: str  # the row, such as "wallet 7"
+    detail: str
+
+
+# code -> (subject, detail) of every row that breaks the promise; numbers are those of the
+# invariants in README.md.
+CHECKS: Final = {
+    # 1. a transfer goes between two accounts, moves more than nothing, belongs to a journal of
+    # the same wallet, and what touches a wallet's tokens names their grant
+    "transfer_malformed": """
+        SELECT format('transfer %s/%s', t.journal, t.seq),
+               format('%s -> %s %s grant %s', t.debit, t.credit, t.amount, t.token_grant)
+          FROM billing.transfer t
+          LEFT JOIN billing.journal j ON j.id = t.journal AND j.wallet = t.wallet
+          LEFT JOIN billing.token_grant g ON g.id = t.token_grant AND g.wallet = t.wallet
+         WHERE t.amount <= 0 OR t.debit = t.credit OR j.id IS NULL
+            OR (g.id IS NULL AND (t.debit IN ('available', 'held')
+                                  OR t.credit IN ('available', 'held')))
+    """,
+    # 2, 3, 4, 6. a wallet's columns are the sums of its transfers, and not negative
+    "wallet_differs": """
+        SELECT format('wallet %s', w.id),
+               format('available %s held %s debt %s, transfers say %s, %s and %s',
+                      w.available, w.held, w.debt, s.available, s.held, s.debt)
+          FROM billing.wallet w LEFT JOIN (
+               SELECT t.wallet,
+                      sum(CASE 'available' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
+                          ELSE 0 END) AS available,
+                      sum(CASE 'held' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
+                          ELSE 0 END) AS held,
+                      sum(CASE 'debt' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
+                          ELSE 0 END) AS debt
+                 FROM billing.transfer t GROUP BY t.wallet) s ON s.wallet = w.id
+         WHERE (w.available, w.held, w.debt)
+               <> (coalesce(s.available, 0), coalesce(s.held, 0), coalesce(s.debt, 0))
+            OR least(w.available, w.held, w.debt) < 0
+    """,
+    # 2, 3, 5, 6, 11. so are a grant's, and they make up what was granted
+    "grant_differs": """
+        SELECT format('grant %s', g.id),
+               format('granted %s remaining %s held %s spent %s expired %s revoked %s, transfers'
+                      ' say %s, %s, %s, %s and %s', g.granted, g.remaining, g.held, g.spent,
+                      g.expired, g.revoked, s.granted, s.remaining, s.held, s.spent, s.expired)
+          FROM billing.token_grant g LEFT JOIN (
+               SELECT t.token_grant,
+                      sum(CASE WHEN t.credit = 'available' AND t.debit <> 'held' THEN t.amount
+                          ELSE 0 END) AS granted,
+                      sum(CASE 'available' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
+                          ELSE 0 END) AS remaining,
+                      sum(CASE 'held' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
+                          ELSE 0 END) AS held,
+                      sum(CASE t.credit WHEN 'revenue' THEN t.amount ELSE 0 END) AS spent,
+                      sum(CASE t.credit WHEN 'breakage' THEN t.amount ELSE 0 END) AS expired
+                 FROM billing.transfer t GROUP BY t.token_grant) s ON s.token_grant = g.id
+         WHERE (g.granted, g.remaining, g.held, g.spent, g.expired)
+               IS DISTINCT FROM (s.granted, s.remaining, s.held, s.spent, s.expired)
+            OR g.granted <> g.remaining + g.held + g.spent + g.expired + g.revoked
+            OR least(g.remaining, g.held, g.spent, g.expired, g.revoked) < 0
+    """,
+    # 7. a hold moved its amount in once and, once closed, out again: captured and released
+    "hold_differs": """
+        SELECT format('hold %s', h.id),
+               format('%s of %s captured %s released %s, transfers say %s in, %s and %s out',
+                      h.state, h.amount, h.captured, h.released, s.held, s.captured, s.released)
+          FROM billing.hold h LEFT JOIN (
+               SELECT j.wallet, j.ref,
+                      sum(CASE t.credit WHEN 'held' THEN t.amount ELSE 0 END) AS held,
+                      sum(CASE WHEN t.debit = 'held' AND t.credit = 'revenue' THEN t.amount
+                          ELSE 0 END) AS captured,
+                      sum(CASE WHEN t.debit = 'held' AND t.credit <> 'revenue' THEN t.amount
+                          ELSE 0 END) AS released
+                 FROM billing.journal j JOIN billing.transfer t ON t.journal = j.id
+                WHERE j.kind IN ('hold', 'settle')
+                GROUP BY j.wallet, j.ref) s ON s.wallet = h.wallet AND s.ref = h.job
+         WHERE (h.amount, h.captured, h.released)
+               <> (coalesce(s.held, 0), coalesce(s.captured, 0), coalesce(s.released, 0))
+            OR h.captured + h.released <> CASE h.state WHEN 'open' THEN 0 ELSE h.amount END
+    """,
+    # 8. the pins of a hold are what its transfers drew from each grant
+    "hold_pins": """
+        SELECT format('hold %s', coalesce(p.hold, d.hold)),
+               format('grant %s pinned %s, transfers say %s',
+                      coalesce(p.token_grant, d.token_grant), p.amount, d.amount)
+          FROM billing.hold_grant p FULL JOIN (
+               SELECT h.id AS hold, t.token_grant, t.amount
+                 FROM billing.journal j
+                 JOIN billing.transfer t ON t.journal = j.id
+                 JOIN billing.hold h ON h.job = j.ref
+                WHERE j.kind = 'hold') d ON d.hold = p.hold AND d.token_grant = p.token_grant
+         WHERE p.amount IS DISTINCT FROM d.amount
+    """,
+    # 9. a charge says what its settlement moved, and never more than the quote
+    "charge_differs": """
+        SELECT format('job %s', c.job),
+               format('charged %s released %s lapsed %s absorbed %s, transfers say %s, %s, %s and'
+                      ' %s, quoted %s', c.charged, c.released, c.lapsed, c.absorbed, s.charged,
+                      s.released, s.lapsed, s.absorbed, u.quoted)
+          FROM billing.charge c
+          JOIN billing.usage_record u ON u.job = c.job
+          LEFT JOIN (
+               SELECT j.wallet, j.ref,
+                      sum(CASE WHEN t.debit = 'held' AND t.credit = 'revenue' THEN t.amount
+                          ELSE 0 END) AS charged,
+                      sum(CASE WHEN t.debit = 'held' AND t.credit <> 'revenue' THEN t.amount
+                          ELSE 0 END) AS released,
+                      sum(CASE WHEN t.debit = 'held' AND t.credit = 'breakage' THEN t.amount
+                          ELSE 0 END) AS lapsed,
+                      sum(CASE t.debit WHEN 'overrun_absorbed' THEN t.amount ELSE 0 END) AS absorbed
+                 FROM billing.journal j JOIN billing.transfer t ON t.journal = j.id
+                WHERE j.kind = 'settle'
+                GROUP BY j.wallet, j.ref) s ON s.wallet = c.wallet AND s.ref = c.job
+         WHERE (c.charged, c.released, c.lapsed, c.absorbed)
+               <> (coalesce(s.charged, 0), coalesce(s.released, 0), coalesce(s.lapsed, 0),
+                   coalesce(s.absorbed, 0))
+            OR c.charged > u.quoted
+    """,
+    # every closed hold has a charge
+    "charge_missing": """
+        SELECT format('job %s', h.job), format('hold %s is %s without a charge', h.id, h.state)
+          FROM billing.hold h LEFT JOIN billing.charge c ON c.job = h.job
+         WHERE h.state <> 'open' AND c.job IS NULL
+    """,
+    # every usage record is charged or on the work list
+    "usage_forgotten": """
+        SELECT format('job %s', u.job), 'usage is recorded, neither charged nor waiting for it'
+          FROM billing.usage_record u
+          JOIN billing.hold h ON h.job = u.job AND h.state = 'open'
+          LEFT JOIN billing.settlement_due d ON d.job = u.job
+          LEFT JOIN billing.charge c ON c.job = u.job
+         WHERE d.job IS NULL AND c.job IS NULL
+    """,
+    # a hold ends with its job, long before this
+    "hold_overdue": """
+        SELECT format('hold %s', h.id), format('open since %s, until %s', h.placed_at, h.expires_at)
+          FROM billing.hold h WHERE h.state = 'open' AND h.expires_at < clock_timestamp()
+    """,
+}
+
+_CHARGES = text(
+    """
+    SELECT x.job, x.outcome, x.cached, x.quantities, x.attributes, x.lines, x.price, x.card,
+           x.card_version, c.body::text AS body
+      FROM billing.charge x
+      JOIN billing.rate_card_version c ON c.card = x.card AND c.version = x.card_version
+    """
+)
+_CHUNK = 1000
+
+
+def check(session: Session) -> list[Finding]:
+    """Look at one snapshot of everything; an empty list means that the books are right.
+
+    Takes a session that has not begun a transaction, and leaves a read-only one to be ended.
+    """
+    session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    findings = [
+        Finding(code, row[0], row[1])
+        for code, query in CHECKS.items()
+        for row in session.execute(text(query))
+    ]
+    return [*findings, *_wrong_charges(session)]
+
+
+def _wrong_charges(session: Session) -> Iterator[Finding]:
+    """20. Charges that do not come out again from the quantities and the card they name."""
+    rows = session.execute(_CHARGES, execution_options={"yield_per": _CHUNK}).mappings()
+    for row in rows:
+        again = _again(row)
+        lines = [line_json(line) for line in again.lines]
+        if again.amount != row["price"] or lines != row["lines"]:
+            yield Finding(
+                "charge_recomputes",
+                f"job {row['job']}",
+                f"the charge says {row['price']}, {row['card']}@{row['card_version']} says"
+                f" {again.amount} with {json.dumps(lines)}",
+            )
+
+
+def _again(row: RowMapping) -> Price:
+    card = published_card(row["body"], row["card"], row["card_version"])
+    work = Work(row["quantities"], row["attributes"])
+    price, _ = rate_or_free(card, work, outcome=row["outcome"], cached=row["cached"])
+    return price

@@ -1,0 +1,76 @@
+"""Short ways to give, hold, end and settle for the tests of money."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from sqlalchemy.orm import Session
+
+from billing.amounts import MicroTokens, from_number
+from billing.grants import Grant, issue
+from billing.holds import Placed, place
+from billing.rates import Work
+from billing.usage import UsageRecord, accept
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LATER = NOW + timedelta(days=7)
+
+
+class Till:
+    """Money in a test's hands: amounts are tokens, times are days after ``NOW``."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._keys = count()
+
+    def give(
+        self, tokens: float, *, tenant: str = "t", priority: int = 100, days: float | None = None
+    ) -> Grant:
+        return issue(
+            self.session,
+            tenant=tenant,
+            amount=from_number(tokens),
+            kind="grant",
+            idem_key=f"give:{next(self._keys)}",
+            actor="test",
+            priority=priority,
+            expires_at=None if days is None else NOW + timedelta(days=days),
+            now=NOW,
+        )
+
+    def hold(self, job: str, tokens: float, *, tenant: str = "t", now: datetime = NOW) -> Placed:
+        return place(
+            self.session,
+            tenant=tenant,
+            hold_id=f"hold_{job}",
+            job=job,
+            amount=from_number(tokens),
+            expires_at=LATER,
+            now=now,
+        )
+
+    def end(
+        self,
+        job: str,
+        outcome: str = "succeeded",
+        *,
+        images: float = 1,
+        quoted: float = 6,
+        tenant: str = "t",
+        card_id: str = "flat@1",
+        **changes: object,
+    ) -> bool:
+        values: dict[str, object] = {
+            "job": job,
+            "tenant": tenant,
+            "attempt": 1,
+            "outcome": outcome,
+            "engine": "detect",
+            "model": "builtin@1",
+            "device": "cpu",
+            "work": Work({"images": images}, {"media": "image"}),
+            "gpu_us": 1000,
+            "wall_us": 2000,
+            "card_id": card_id,
+            "quoted": MicroTokens(int(quoted * 1_000_000)),
+        }
+        return accept(self.session, UsageRecord(**{**values, **changes}))
