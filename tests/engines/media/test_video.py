@@ -405,7 +405,9 @@ def test_memory_does_not_grow_with_the_length(clip, tmp_path, make):
     short = tmp_path / "short.mp4"
     make("-t", "10", "-i", str(clip("minute.mp4")), "-c", "copy", str(short))
     tree_peak(short, tmp_path)  # warm up: libraries, arenas
-    assert tree_peak(clip("minute.mp4"), tmp_path) < 1.1 * tree_peak(short, tmp_path)
+    growth = tree_peak(clip("minute.mp4"), tmp_path) - tree_peak(short, tmp_path)
+    fifty_seconds_of_pixels = 1250 * 320 * 180 * 3
+    assert growth < fifty_seconds_of_pixels / 4  # the exact ratio is the bench's, on large frames
 
 
 REAL = [
