@@ -115,10 +115,10 @@ def show(file_id: str) -> Response:
 def content(file_id: str, link: ContentQuery) -> Response:
     """Send the bytes of a file, whole or a range, to its owner or to the holder of a link."""
     kit, now = services(), utc_now()
+    owner = tenant_of(kit.principals.principal(bearer_key())) if link.sig is None else None
     with kit.unit_of_work() as session:
-        if link.sig is None:
-            tenant_id = tenant_of(kit.principals.principal(bearer_key()))
-            file = get(session, tenant_id=tenant_id, file_id=file_id, now=now)
+        if owner is not None:
+            file = get(session, tenant_id=owner, file_id=file_id, now=now)
         else:
             file = _linked(session, file_id, link, now=now)
     response = send_file(

@@ -94,6 +94,7 @@ def _submit(kit: Services, session: Session, intake: Intake, *, now: datetime) -
         request=job,
         idempotency=key,
         request_id=current_request_id(),
+        bell=kit.bell,
         now=now,
     )
     if not submitted.created:

@@ -167,12 +167,15 @@ def _body_may_be_unread(problem: ProblemError) -> bool:
 def register_problems(app: Flask) -> None:
     """Answer every exception of this app with a problem document."""
 
-    @app.errorhandler(Exception)
     def answer(error: Exception) -> Response:
         response = render(to_problem(error))
         if isinstance(error, HTTPException):
             _keep_protocol_headers(error, response)
         return response
+
+    # APIFlask brings handlers for its own errors; ours must stand at the same classes.
+    for kind in (Exception, HTTPException, HTTPError):
+        app.register_error_handler(kind, answer)
 
 
 def _keep_protocol_headers(error: HTTPException, response: Response) -> None:

@@ -27,6 +27,7 @@ from app.catalog.shelf import CardShelf
 from app.files.intake import IntakeDesk
 from app.files.links import LinkSigner, link_signer
 from app.files.prober import Prober
+from app.jobs.bell import JobBell
 from app.outbound import OutboundPolicy
 from app.secret_box import SecretBox, open_secret_box
 from app.settings import Settings
@@ -53,6 +54,7 @@ class Services:
     outbound: OutboundPolicy
     principals: PrincipalCache
     settled: SettledListener
+    bell: JobBell
     readiness: Readiness
 
     @contextmanager
@@ -64,6 +66,7 @@ class Services:
     def close(self) -> None:
         """End the threads and children of this process."""
         self.settled.close()
+        self.bell.close()
         self.prober.close()
 
 
@@ -109,6 +112,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         outbound=outbound,
         principals=PrincipalCache(_looker_up(database)),
         settled=SettledListener(_libpq_url(database_url)),
+        bell=JobBell(engine_of(app, database)),
         readiness=_readiness(app, database, storage, settings),
     )
     app.extensions[EXTENSION] = built

@@ -36,7 +36,9 @@ def validation_problem(
     where = "query" if location in {"query", "querystring"} else "body"
     unknown = [place.pointer for place in places if place.code == "unknown_field"]
     if unknown:
-        detail = f"Unknown in the {where}: {', '.join(unknown[:5])}. Remove it or check its spelling."
+        detail = (
+            f"Unknown in the {where}: {', '.join(unknown[:5])}. Remove it or check its spelling."
+        )
         code = "unknown_parameter" if where == "query" else "unknown_field"
         return InvalidRequestError(detail, code=code, status=400, errors=places)
     first = places[0]

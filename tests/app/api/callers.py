@@ -10,6 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.test import TestResponse
 
+from app.jobs.lifecycle import advance, claim, finish, mark_settled
+from app.jobs.states import JobStatus
+from billing.settlement import settle
+from tests.app.jobs.shop import usage_report
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -73,3 +78,24 @@ def assert_problem(answer: TestResponse, *, status: int, code: str) -> dict[str,
     }
     assert "Traceback" not in answer.text
     return problem
+
+
+def run_and_settle(sessions: sessionmaker[Session], job_id: str) -> None:
+    """What a GPU worker and the billing worker do with a job that succeeds."""
+    with sessions.begin() as session:
+        run = claim(session, job_id=job_id, worker="worker-1", lease_s=15)
+        assert run is not None
+        for status in (JobStatus.PROCESSING, JobStatus.FINALIZING):
+            advance(session, job_id=job_id, attempt=run.attempt, to=status)
+        finish(
+            session,
+            job_id=job_id,
+            attempt=run.attempt,
+            outcome=JobStatus.SUCCEEDED,
+            output={"files": [], "data": {"predictions": []}},
+            usage=usage_report(),
+        )
+    with sessions.begin() as session:
+        settlement = settle(session, job=job_id)
+        assert settlement is not None
+        mark_settled(session, settlement=settlement)

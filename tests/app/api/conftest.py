@@ -14,12 +14,14 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.api import create_app
 from app.api.services import EXTENSION, Services
+from app.files.prober import Prober
 from app.secret_box import SecretBox
 from app.settings import Settings, load_settings
 from app.tenants.service import create_key, create_tenant
 from billing.amounts import from_number
 from billing.cards import publish_catalogue
 from billing.grants import issue
+from engines.media.limits import MediaLimits
 from tests.app.api.callers import Caller, Traces
 
 SECRET = "a secret of the tests, long enough"
@@ -37,12 +39,21 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
     )
 
 
+@pytest.fixture(scope="session")
+def prober() -> Iterator[Prober]:
+    """One probing child for all tests: starting one takes longer than most tests."""
+    with Prober(limits=MediaLimits(), children=1) as prober:
+        yield prober
+
+
 @pytest.fixture
-def app(settings: Settings) -> Iterator[APIFlask]:
+def app(settings: Settings, prober: Prober) -> Iterator[APIFlask]:
     app = create_app(settings)
-    yield app
     kit: Services = app.extensions[EXTENSION]
-    kit.close()
+    kit = replace(kit, prober=prober, desk=replace(kit.desk, probe=prober))
+    app.extensions[EXTENSION] = kit
+    yield app
+    kit.settled.close()
     with app.app_context():
         kit.database.engine.dispose()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.api.openapi import error_codes
 from app.api.problems import HTTP_PROBLEMS
 from app.outbound import OutboundReason
-from engines.media.refusals import _REASONS as media_reasons
+from engines.media import refusals
 
 # What the client library says of an answer that is no problem document.
 CLIENT_ONLY = {"unexpected_answer"}
@@ -47,7 +47,7 @@ def constants(node: ast.expr) -> Iterator[str]:
 def raised_codes() -> set[str]:
     found = {code for code, _ in HTTP_PROBLEMS.values()}
     found |= {reason.value for reason in OutboundReason}
-    found |= {code for _, code, _ in media_reasons}
+    found |= {code for _, code, _ in refusals._REASONS}
     for path in sources():
         text = path.read_text(encoding="utf-8")
         found |= set(codes_in(ast.parse(text)))
