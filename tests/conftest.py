@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from alembic import command
-from alembic.config import Config
 from app.db import open_engine, session_factory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,7 +98,7 @@ def test_media() -> Path:
 
 @pytest.fixture(scope="session")
 def model_mirror() -> Path:
-    """The folder PIXELMETER_MODEL_MIRROR; tests of real weights are skipped where it is not given."""
+    """The folder PIXELMETER_MODEL_MIRROR; tests of real weights are skipped without it."""
     folder = os.environ.get("PIXELMETER_MODEL_MIRROR")
     if not folder:
         pytest.skip("PIXELMETER_MODEL_MIRROR is not set")
