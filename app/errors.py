@@ -27,7 +27,7 @@ class FieldError:
 
 
 class ProblemError(Exception):
-    """Raised wherever a request or a job must be refused; becomes an RFC 9457 answer at the edge."""
+    """Raised wherever a request or a job is refused; becomes an RFC 9457 answer at the edge."""
 
     status = 500
     code = "internal_error"
@@ -54,7 +54,7 @@ class ProblemError(Exception):
 
 
 class InvalidRequestError(ProblemError):
-    """Raised when the caller's input cannot be accepted; a retry with the same input never helps."""
+    """Raised when the caller's input cannot be accepted; the same input never will be."""
 
     status = 422
     code = "invalid_request"

@@ -26,9 +26,7 @@ class Settings:
     model_mirror: str | None  # folder or URL that holds the weights
     outbound_allow: frozenset[str]  # private hosts that webhooks and URL inputs may reach
     base_url: str  # how clients reach the API; prefixes links
-    secret_key: (
-        str | None
-    )  # signs links, encrypts webhook secrets; None: PIXELMETER_HOME/secret.key
+    secret_key: str | None  # signs links, encrypts secrets; None: PIXELMETER_HOME/secret.key
     max_upload_bytes: int
     max_image_pixels: int
     max_video_duration_s: int

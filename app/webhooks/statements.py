@@ -63,7 +63,8 @@ INSERT_ATTEMPT = text(
 CLOSE_ATTEMPT = text(
     """
     UPDATE webhook_delivery SET
-        attempts = :number, status = CAST(:status AS varchar), claimed_until = NULL, published_at = NULL,
+        attempts = :number, status = CAST(:status AS varchar),
+        claimed_until = NULL, published_at = NULL,
         delivered_at = CASE WHEN CAST(:status AS varchar) = 'delivered' THEN clock_timestamp() END,
         next_attempt_at = clock_timestamp() + make_interval(secs => :wait_s)
     WHERE id = :id AND attempts = :number - 1 AND status = 'pending'
