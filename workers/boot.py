@@ -1,4 +1,4 @@
-"""Hooks of a worker's main process: the visibility lease, and what its children must know."""
+"""Hooks of a worker's main process: messages read safely, kept invisible, children told."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +8,7 @@ from celery.signals import celeryd_after_setup, worker_init
 from celery.worker import state
 
 from workers.configuration import VISIBILITY_TIMEOUT_S
+from workers.envelope import tolerate_rubbish
 from workers.lease import VisibilityThread
 from workers.routing import engine_of
 
@@ -17,6 +18,7 @@ ENGINES_KEY = "pixelmeter_engines"
 
 def connect_main_process(celery: Celery) -> None:
     """Wire the hooks; called once, where the application is composed."""
+    tolerate_rubbish()
 
     def start_lease(**_: object) -> None:
         # Not a bootstep: those stop at the start of a warm shutdown, while tasks still run.
