@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 
 import click
@@ -11,10 +12,10 @@ from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.local.errors import LocalError
 from app.local.launch import forget_stale, start_detached
-from app.local.machine import UpOptions, run_machine
+from app.local.options import UpOptions
 from app.local.ports import free_port
 from app.local.state import PlatformState
-from app.settings import environment
+from app.settings import Settings, environment
 
 PORT_MAX = 65535
 
@@ -92,7 +93,7 @@ def _detach(context: Context, options: UpOptions) -> None:
 def _run_here(context: Context, options: UpOptions) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     context.console.print(f"Starting in {context.settings.home} ...")
-    run_machine(
+    _run_machine(
         context.settings,
         options,
         inherited=environment(),
@@ -118,12 +119,25 @@ def _run_for_parent(context: Context, options: UpOptions, report_to: int) -> Non
         report({"state": asdict(state)})
 
     try:
-        run_machine(context.settings, options, inherited=environment(), ready=ready)
+        _run_machine(context.settings, options, inherited=environment(), ready=ready)
     except LocalError as error:
         if told:
             raise
         report({"error": str(error)})
         raise
+
+
+def _run_machine(
+    settings: Settings,
+    options: UpOptions,
+    *,
+    inherited: dict[str, str],
+    ready: Callable[[PlatformState], None],
+) -> None:
+    # Half a second of imports that the waiting parent of a detached start can do without.
+    from app.local.machine import run_machine  # noqa: PLC0415
+
+    run_machine(settings, options, inherited=inherited, ready=ready)
 
 
 def _announce(context: Context, state: PlatformState) -> None:

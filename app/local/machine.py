@@ -12,6 +12,7 @@ from app.local.devfile import write_dev_file
 from app.local.embedded_postgres import EmbeddedPostgres, find_postgres
 from app.local.embedded_redis import EmbeddedRedis, find_redis
 from app.local.layout import Layout
+from app.local.options import UpOptions
 from app.local.ports import LOOPBACK, free_port, require_free
 from app.local.preflight import check_database, check_redis, check_storage
 from app.local.processes import (
@@ -41,14 +42,6 @@ STORES_GRACE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class UpOptions:
-    """What the caller of `pixelmeter up` chose."""
-
-    port: int = 8000
-    gpu_workers: int = 1
-
-
-@dataclass(frozen=True, slots=True)
 class Stores:
     """The embedded servers of this run; None where the environment names one that runs."""
 
@@ -73,6 +66,7 @@ def run_machine(
     layout = Layout(settings.home)
     layout.create()
     pid_file = PidFile.acquire(layout)
+    layout.state_file.unlink(missing_ok=True)  # of one that was killed
     try:
         if pid_file.stale_pid is not None:
             logger.warning(

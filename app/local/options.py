@@ -1,0 +1,11 @@
+"""What the caller of `pixelmeter up` chose."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The shape of one run on this machine."""
+
+    port: int = 8000  # of the API, on the loopback address
+    gpu_workers: int = 1  # how many jobs run at once
