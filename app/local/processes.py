@@ -116,7 +116,14 @@ def core_processes(
     )
     dispatcher = _python("dispatcher", ("workers.dispatcher",), layout, environment=environment)
     billing = _celery_worker("billing", BILLING_QUEUES, layout, environment=environment)
-    webhooks = _celery_worker("webhooks", WEBHOOK_QUEUES, layout, environment=environment)
+    webhooks = _celery_worker(
+        "webhooks",
+        WEBHOOK_QUEUES,
+        layout,
+        environment=environment,
+        # Its tasks wait for other people's servers, under deadlines of their own.
+        pool=("--pool", "threads", "--concurrency", "8"),
+    )
     return (*gpu, api, dispatcher, billing, webhooks)
 
 
@@ -148,11 +155,17 @@ def side_processes(
 
 
 def _celery_worker(
-    name: str, queues: tuple[str, ...], layout: Layout, *, environment: Mapping[str, str]
+    name: str,
+    queues: tuple[str, ...],
+    layout: Layout,
+    *,
+    environment: Mapping[str, str],
+    pool: tuple[str, ...] = (),
 ) -> ProcessSpec:
     arguments = (
         *("celery", "-A", "workers.celery_app", "worker"),
         *("--queues", ",".join(queues), "--hostname", f"{name}@%h"),
+        *pool,
         # No chatter between workers at start: it costs a second and tells us nothing.
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     )
