@@ -52,6 +52,7 @@ class FileObject(Document):
 
     id: str
     object: Literal["file"]
+    purpose: Literal["input", "output"]
     name: str
     media_type: str
     bytes: int
@@ -61,6 +62,7 @@ class FileObject(Document):
     duration_s: float | None
     frames: int | None
     fps: float | None
+    url: str = Field(description="the content, for 15 minutes, without a key")
     created_at: datetime
     expires_at: datetime
 
@@ -70,7 +72,7 @@ class PriceTerm(Document):
 
     name: str
     quantity: float | int
-    unit: Tokens
+    unit: str
     tokens: Tokens
 
 
@@ -80,6 +82,7 @@ class QuoteObject(Document):
     tokens: Tokens
     max_tokens: Tokens
     rate_card: str
+    model: str = Field(description="name@version that would run")
     terms: list[PriceTerm]
     multipliers: list[dict[str, Any]]
     balance: Tokens
@@ -104,19 +107,31 @@ class JobProgress(Document):
 
 
 class JobUsage(Document):
-    """What was measured and charged; null until the job is settled."""
-
-    model_config = ConfigDict(extra="allow")
+    """What was measured and charged; a job that never ran has no device and zeros."""
 
     tokens: Tokens
-    remaining_tokens: Tokens | None
+    gpu_ms: float | int = Field(description="compute time, on a GPU or in its place a CPU")
+    device: str | None
+    runner: str | None
+    provider: str | None
+    precision: str | None
+    model: str = Field(description="name@version that really ran")
+    queue_ms: int
+    cold_start_ms: float | int
+    run_ms: float | int
+    peak_memory_bytes: int
+    stages: dict[str, float | int] = Field(description="compute milliseconds by stage")
+    cached: bool
+    remaining_tokens: Tokens
+    breakdown: list[PriceTerm]
 
 
 class OutputFile(Document):
-    """A produced file; ``url`` is signed and expires."""
+    """A produced file; ``url`` is signed, expires, and is null when the file is gone."""
 
     id: str
-    url: str
+    url: str | None
+    name: str
     media_type: str
     bytes: int
     sha256: str
@@ -225,18 +240,67 @@ class LedgerPage(Listing):
     data: list[LedgerEntry]
 
 
-class ModelPriceTerm(Document):
-    """What one unit of a quantity costs."""
+class ModelObject(Document):
+    """A named, versioned, priced model; when not available it can be quoted only."""
 
-    model_config = ConfigDict(extra="allow")
+    id: str = Field(description="name@version")
+    name: str
+    version: str
+    runner: str
+    available: bool
+    licences: list[str]
+
+
+class ModelPriceTerm(Document):
+    """What one unit of a quantity costs; ``factors`` by attribute and value."""
+
+    name: str
+    quantity: str
+    unit: str
+    tokens: Tokens
+    when: dict[str, list[str]]
+    factors: dict[str, dict[str, float | int]]
+    multiply: list[str]
+    divide: list[str | float | int]
+    rounded_each: Tokens | None
+
+
+class PriceRounding(Document):
+    """Half up to a multiple of ``quantum`` tokens, then at least ``minimum``."""
+
+    quantum: Tokens
+    minimum: Tokens
+
+
+class BatchDiscountObject(Document):
+    """From ``items`` items in one batch on, each costs ``percent`` less."""
+
+    items: int
+    percent: float | int
+
+
+class EnginePrice(Document):
+    """The rate card in force for this tenant."""
+
+    rate_card: str
+    terms: list[ModelPriceTerm]
+    rounding: PriceRounding
+    batch_discounts: list[BatchDiscountObject]
 
 
 class EngineObject(Document):
-    """An engine with its models, parameters and prices."""
-
-    model_config = ConfigDict(extra="allow")
+    """An engine with its models, parameters (a JSON schema) and prices."""
 
     name: str
+    object: Literal["engine"]
+    title: str
+    description: str
+    media: list[str]
+    sources: Literal["none", "one", "many"]
+    params: dict[str, Any]
+    aliases: dict[str, str]
+    models: list[ModelObject]
+    price: EnginePrice | None
 
 
 class EngineList(Listing):

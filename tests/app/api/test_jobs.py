@@ -152,22 +152,28 @@ def test_a_form_sent_twice_with_one_key_stores_its_files_once(
 
 
 @pytest.mark.parametrize(
-    ("job", "extra", "status", "code"),
+    ("job", "refusal"),
     [
-        ("{", {}, 400, "json_invalid"),
-        ("[]", {}, 400, "json_not_object"),
-        ('{"engine":"detect","price":0}', {}, 400, "unknown_field"),
-        ('{"engine":"nothing"}', {}, 422, "unknown_engine"),
-        ('{"engine":"detect","input":{"target":{"file":"f"}}}', {}, 400, "ambiguous_input"),
-        ('{"engine":"detect"}', {"mask": (io.BytesIO(b"x"), "m.png")}, 400, "unknown_part"),
+        ("{", (400, "json_invalid")),
+        ("[]", (400, "json_not_object")),
+        ('{"engine":"detect","price":0}', (400, "unknown_field")),
+        ('{"engine":"nothing"}', (422, "unknown_engine")),
+        ('{"engine":"detect","input":{"target":{"file":"f"}}}', (400, "ambiguous_input")),
     ],
 )
 def test_a_bad_form_stores_nothing(
-    caller: Caller, photo: bytes, traces: Traces, job: str, extra: dict, status: int, code: str
+    caller: Caller, photo: bytes, traces: Traces, job: str, refusal: tuple[int, str]
 ) -> None:
-    data = {"target": (io.BytesIO(photo), "cat.png"), "job": job, **extra}
+    data = {"target": (io.BytesIO(photo), "cat.png"), "job": job}
+    status, code = refusal
     assert_problem(caller.post("/v1/jobs", data=data), status=status, code=code)
     assert set(traces.look().values()) == {0}
+
+
+def test_a_part_that_nobody_knows_is_refused(caller: Caller, photo: bytes) -> None:
+    mask = (io.BytesIO(photo), "mask.png")
+    data = {"target": (io.BytesIO(photo), "a.png"), "mask": mask, "job": '{"engine":"detect"}'}
+    assert_problem(caller.post("/v1/jobs", data=data), status=400, code="unknown_part")
 
 
 def test_a_form_without_a_target_is_refused(caller: Caller) -> None:
