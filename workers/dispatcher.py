@@ -88,7 +88,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
     """Lead whenever possible until told to stop; an absent database is waited for."""
     database_url = settings.require_database_url()
     engine = open_engine(database_url, pool_size=2)
-    dispatcher = Dispatcher(session_factory(engine), CeleryBroker(settings))
+    broker = CeleryBroker(settings)
+    dispatcher = Dispatcher(session_factory(engine), broker)
     is_away = False
     while not stop.is_set():
         try:
@@ -102,6 +103,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 log.warning("the database is away, waiting for it: %s", error)
             is_away = True
         stop.wait(TICK_S)
+    broker.close()
     engine.dispose()
 
 

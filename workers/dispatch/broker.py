@@ -76,6 +76,11 @@ class CeleryBroker:
         """See ``Broker.depth``."""
         return self._guarded(lambda: self._count(queue))
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._probe.close()
+        self._celery.close()
+
     def _publish(self, message: Message) -> int:
         self._celery.send_task(
             message.task.value,
