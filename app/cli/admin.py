@@ -155,7 +155,7 @@ def _grant(session: Session, *, tenant_id: str, tokens: float) -> None:
         session,
         tenant=tenant_id,
         amount=from_number(str(tokens)),
-        kind="manual",
+        kind="grant",
         idem_key=f"cli:{secrets.token_hex(16)}",
         actor="cli",
         now=datetime.now(UTC),

@@ -92,6 +92,7 @@ def _detach(context: Context, options: UpOptions) -> None:
 
 def _run_here(context: Context, options: UpOptions) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     context.console.print(f"Starting in {context.settings.home} ...")
     _run_machine(
         context.settings,
@@ -105,6 +106,7 @@ def _run_here(context: Context, options: UpOptions) -> None:
 def _run_for_parent(context: Context, options: UpOptions, report_to: int) -> None:
     """Run detached: the parent waits for one line of JSON, then is gone."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     os.set_inheritable(report_to, False)  # noqa: FBT003 - positional only
 
     def report(document: dict[str, object]) -> None:

@@ -17,6 +17,7 @@ from app.local.ports import LOOPBACK, free_port, require_free
 from app.local.preflight import check_database, check_redis, check_storage
 from app.local.processes import (
     Addresses,
+    after_processes,
     child_environment,
     core_processes,
     postgres_process,
@@ -150,6 +151,8 @@ class _Run:
         port, database_url = self._addresses.port, self._addresses.database_url
         wait = self._supervisor.wait_until
         wait(lambda: api_answers(port), what="The API", timeout_s=CORE_TIMEOUT_S)
+        # The GPU worker now imports once more in its pool process; another core is free.
+        self._supervisor.start(after_processes(self._layout, environment=self._environment))
         wait(
             lambda: dispatcher_leads(database_url), what="The dispatcher", timeout_s=CORE_TIMEOUT_S
         )

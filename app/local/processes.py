@@ -99,7 +99,7 @@ def redis_process(
 def core_processes(
     layout: Layout, addresses: Addresses, *, gpu_workers: int, environment: Mapping[str, str]
 ) -> tuple[ProcessSpec, ...]:
-    """What a job needs from request to webhook; the slowest to start come first."""
+    """What accepts a job and runs it; the slowest to start come first."""
     gpu = [
         _celery_worker(f"gpu{number}", GPU_QUEUES, layout, environment=environment)
         for number in range(1, gpu_workers + 1)
@@ -115,16 +115,15 @@ def core_processes(
         environment=environment,
     )
     dispatcher = _python("dispatcher", ("workers.dispatcher",), layout, environment=environment)
-    billing = _celery_worker("billing", BILLING_QUEUES, layout, environment=environment)
-    webhooks = _celery_worker(
-        "webhooks",
-        WEBHOOK_QUEUES,
-        layout,
-        environment=environment,
-        # Its tasks wait for other people's servers, under deadlines of their own.
-        pool=("--pool", "threads", "--concurrency", "8"),
+    return (*gpu, api, dispatcher)
+
+
+def after_processes(layout: Layout, *, environment: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
+    """What a job needs once it has run: its settlement and its webhooks."""
+    return (
+        _celery_worker("billing", BILLING_QUEUES, layout, environment=environment),
+        _celery_worker("webhooks", WEBHOOK_QUEUES, layout, environment=environment),
     )
-    return (*gpu, api, dispatcher, billing, webhooks)
 
 
 def side_processes(
