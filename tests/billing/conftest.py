@@ -16,7 +16,7 @@ from tests.billing.till import NOW, Till
 
 @pytest.fixture(scope="session")
 def shared_engine(postgres_url: str, template_database: str) -> Iterator[Engine]:
-    """One migrated database for every test that never commits, and for runs of many examples."""
+    """One migrated database for every test that never commits."""
     name = f"money{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
