@@ -5,16 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+
+import psutil
 
 from app.local.errors import LocalError, StartFailedError
 from app.local.layout import CODE_ROOT, Layout
 from app.local.state import PlatformState, clean_stale, running_pid
 
 STOP_TIMEOUT_S = 90.0
-POLL_S = 0.05
 
 
 def start_detached(
@@ -58,26 +57,27 @@ def start_detached(
     return PlatformState.from_json(document["state"])
 
 
-def stop_running(layout: Layout, *, monotonic: Callable[[], float] = time.monotonic) -> int | None:
+def stop_running(layout: Layout) -> int | None:
     """Ask the supervisor of this home to stop and wait until it is gone; None: nothing ran.
 
     Raises:
-        StartFailedError: it did not stop in time.
+        LocalError: it did not stop in time.
     """
     pid = running_pid(layout)
     if pid is None:
         return None
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    give_up_at = monotonic() + STOP_TIMEOUT_S
-    while running_pid(layout) is not None:
-        if monotonic() > give_up_at:
-            message = (
-                f"Pixelmeter (pid {pid}) did not stop within {STOP_TIMEOUT_S:.0f} s. "
-                f"See {layout.log_of('supervisor')}; `kill -9 {pid}` ends it with all it started."
-            )
-            raise LocalError(message)
-        time.sleep(POLL_S)
+    try:
+        supervisor = psutil.Process(pid)
+        supervisor.send_signal(signal.SIGTERM)
+        supervisor.wait(STOP_TIMEOUT_S)
+    except psutil.NoSuchProcess:
+        return pid
+    except psutil.TimeoutExpired:
+        message = (
+            f"Pixelmeter (pid {pid}) did not stop within {STOP_TIMEOUT_S:.0f} s. "
+            f"See {layout.log_of('supervisor')}; `kill -9 {pid}` ends it with all it started."
+        )
+        raise LocalError(message) from None
     return pid
 
 
