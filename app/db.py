@@ -40,11 +40,23 @@ def sqlalchemy_url(database_url: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def open_engine(database_url: str, *, pool_size: int = 5) -> Engine:
-    """Create a pooled engine; a connection that died while idle is replaced before use."""
-    return create_engine(
-        sqlalchemy_url(database_url), pool_size=pool_size, max_overflow=2, pool_pre_ping=True
-    )
+def open_engine(
+    database_url: str, *, pool_size: int = 5, pre_ping: bool = True, relaxed_commit: bool = False
+) -> Engine:
+    """Create a pooled engine.
+
+    Args:
+        database_url: where; a plain ``postgresql://`` address is fine.
+        pool_size: connections that are kept open.
+        pre_ping: ask a connection whether it lives before each use. Without it a transaction may
+            fail after a restart of the database, and its caller has to repeat it.
+        relaxed_commit: commits return before they are on disk. Only for what may be lost in a
+            crash of the database server, never for money or for what a caller was promised.
+    """
+    url = make_url(sqlalchemy_url(database_url))
+    if relaxed_commit:
+        url = url.update_query_dict({"options": "-c synchronous_commit=off"})
+    return create_engine(url, pool_size=pool_size, max_overflow=2, pool_pre_ping=pre_ping)
 
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:

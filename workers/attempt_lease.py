@@ -12,7 +12,6 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -25,9 +24,6 @@ log = logging.getLogger(__name__)
 LEASE_S = 15.0
 RENEW_EVERY_S = 1.0
 
-# Losing a renewal in a crash loses nothing: the lease only ends sooner.
-RELAXED_COMMIT = text("SET LOCAL synchronous_commit = off")
-
 
 class StopReason(StrEnum):
     """Why a run has to stop at its next checkpoint."""
@@ -37,35 +33,68 @@ class StopReason(StrEnum):
     RUNTIME = "runtime"  # over max_runtime_s
 
 
+class Renewer(threading.Thread):
+    """Renews the leases of this process, once a second each.
+
+    One thread for the life of the process: starting one per attempt would cost each tiny job a
+    wait for the scheduler.
+    """
+
+    def __init__(self, *, every_s: float = RENEW_EVERY_S) -> None:
+        super().__init__(name="lease-renewer", daemon=True)
+        self._every_s = every_s
+        self._leases: frozenset[AttemptLease] = frozenset()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def add(self, lease: "AttemptLease") -> None:
+        """Renew this lease from now on."""
+        with self._lock:
+            self._leases |= {lease}
+
+    def remove(self, lease: "AttemptLease") -> None:
+        """Renew it no more; a renewal under way may still happen, and then finds the end."""
+        with self._lock:
+            self._leases -= {lease}
+
+    def end(self) -> None:
+        """Renew nothing more."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """Renew until ended."""
+        while not self._ended.wait(self._every_s):
+            for lease in self._leases:
+                lease.renew_now()
+
+
 class AttemptLease:
-    """Owns the renewing thread; use as a context manager around the run."""
+    """The lease on one attempt; use as a context manager around the run."""
 
     def __init__(
         self,
         sessions: sessionmaker[Session],
+        renewer: Renewer,
         *,
         job_id: str,
         attempt: int,
         runtime_s: float,
         lease_s: float = LEASE_S,
-        every_s: float = RENEW_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sessions = sessions
+        self._renewer = renewer
         self._job_id = job_id
         self._attempt = attempt
         self._lease_s = lease_s
-        self._every_s = every_s
         self._clock = clock
         self._deadline = clock() + runtime_s
         self._progress: Progress | None = None
         self._stop: StopReason | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_ended, daemon=True, name="lease")
 
     def __enter__(self) -> Self:
         """Start to renew."""
-        self._thread.start()
+        self._renewer.add(self)
         return self
 
     def __exit__(
@@ -74,9 +103,8 @@ class AttemptLease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop renewing; a renewal under way is waited for."""
-        self._ended.set()
-        self._thread.join()
+        """Stop renewing."""
+        self._renewer.remove(self)
 
     def tell(self, progress: Progress) -> None:
         """Remember how far the run is; the next renewal writes it."""
@@ -89,27 +117,23 @@ class AttemptLease:
             self._stop = StopReason.RUNTIME
         return self._stop
 
-    def _renew_until_ended(self) -> None:
-        while not self._ended.wait(self._every_s):
-            try:
-                self._renew()
-            except StaleFenceError:
-                self._stop = StopReason.LEASE_LOST
-                return
-            except SQLAlchemyError as error:
-                # The database may be back before the lease is given to somebody else; if not,
-                # the fence refuses whatever this run would write.
-                log.warning("%s: lease not renewed, trying again: %s", self._job_id, error)
-
-    def _renew(self) -> None:
-        with self._sessions.begin() as session:
-            session.execute(RELAXED_COMMIT)
-            is_cancel_asked = renew(
-                session,
-                job_id=self._job_id,
-                attempt=self._attempt,
-                lease_s=self._lease_s,
-                progress=self._progress,
-            )
-        if is_cancel_asked:
-            self._stop = StopReason.CANCELED
+    def renew_now(self) -> None:
+        """Extend the lease, write the progress, and hear whether to stop; never raises."""
+        try:
+            with self._sessions.begin() as session:
+                is_cancel_asked = renew(
+                    session,
+                    job_id=self._job_id,
+                    attempt=self._attempt,
+                    lease_s=self._lease_s,
+                    progress=self._progress,
+                )
+        except StaleFenceError:
+            self._stop = StopReason.LEASE_LOST
+        except SQLAlchemyError as error:
+            # The database may be back before the lease is given to somebody else; if not, the
+            # fence refuses whatever this run would write.
+            log.warning("%s: lease not renewed, trying again: %s", self._job_id, error)
+        else:
+            if is_cancel_asked:
+                self._stop = StopReason.CANCELED

@@ -1,10 +1,11 @@
 """Hooks of a worker's main process: messages read safely, kept invisible, children told."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, worker_init
+from celery.signals import after_setup_logger, celeryd_after_setup, worker_init
 from celery.worker import state
 
 from workers.configuration import VISIBILITY_TIMEOUT_S
@@ -31,7 +32,13 @@ def connect_main_process(celery: Celery) -> None:
     def note_engines(instance: Any, conf: Any, **_: object) -> None:  # noqa: ANN401 - Celery's own
         conf[ENGINES_KEY] = engines_of(instance.app.amqp.queues.consume_from)
 
+    def be_brief(**_: object) -> None:
+        # A line per message received and per task done: the tasks' own lines say more.
+        for name in ("celery.worker.strategy", "celery.app.trace"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
     worker_init.connect(start_lease, weak=False)
+    after_setup_logger.connect(be_brief, weak=False)
     celeryd_after_setup.connect(note_engines, weak=False)
 
 

@@ -17,11 +17,13 @@ from app.outbound.exchange import WEBHOOK_LIMITS, Limits
 from app.secret_box import SecretError
 from app.webhooks.service import AttemptResult, DueDelivery, claim_due, record_attempt
 from app.webhooks.signing import headers
+from workers.persistence import persist
 from workers.routing import TaskName
 from workers.services import Services, process_services
 
 log = logging.getLogger(__name__)
 
+CLAIM_FOR_S = 5.0  # a pooled connection may have died
 CLAIM_S = 60.0  # well over the total deadline of one POST
 EXCERPT_CHARACTERS = 1024
 
@@ -35,8 +37,7 @@ def drain(
     """Send until nothing is due; returns how many attempts were made."""
     attempts = 0
     while True:
-        with services.sessions.begin() as session:
-            claimed = claim_due(session, limit=1, claim_s=CLAIM_S)
+        claimed = persist(lambda: _claim(services), for_s=CLAIM_FOR_S)
         if not claimed:
             return attempts
         for delivery in claimed:
@@ -44,12 +45,22 @@ def drain(
             _attempt(services, delivery, limits=limits, jitter=jitter())
 
 
+def _claim(services: Services) -> list[DueDelivery]:
+    with services.relaxed.begin() as session:
+        return claim_due(session, limit=1, claim_s=CLAIM_S)
+
+
 def _attempt(services: Services, delivery: DueDelivery, *, limits: Limits, jitter: float) -> None:
     result = send(services, delivery, limits=limits)
-    with services.sessions.begin() as session:
-        status = record_attempt(
-            session, delivery=delivery, result=result, jitter=jitter, now=datetime.now(UTC)
-        )
+
+    def record() -> str:
+        with services.sessions.begin() as session:
+            return record_attempt(
+                session, delivery=delivery, result=result, jitter=jitter, now=datetime.now(UTC)
+            )
+
+    # Until the claim runs out nobody else sends it; what was sent should be known.
+    status = persist(record, for_s=CLAIM_S / 2)
     log.info(
         "%s: attempt %d, %s, %s",
         delivery.id,
@@ -82,4 +93,4 @@ def _task() -> None:
         log.warning("deliveries wait for the database: %s", error)
 
 
-deliver = shared_task(name=TaskName.DELIVER.value)(_task)
+deliver = shared_task(name=TaskName.DELIVER.value, send_events=False)(_task)

@@ -21,7 +21,7 @@ from app.settings import Settings, load_settings
 from workers.dispatch.broker import Broker, BrokerDownError, CeleryBroker
 from workers.dispatch.hints import hint_deliveries, hint_forgotten_settlement, hint_settlement
 from workers.dispatch.leadership import EVERYTHING, Channel, Leader, try_to_lead
-from workers.dispatch.publication import dispatch_waiting, republish_lost
+from workers.dispatch.publication import HEADS, dispatch_waiting, republish_lost
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Dispatcher:
         self._broker = broker
         self._clock = clock
         self._ticked_at: float | None = None
+        self._is_more_waiting = False
 
     def turn(self, woken_for: frozenset[Channel]) -> None:
         """Do what the notifications ask for, and once per second what nobody asks for."""
@@ -49,8 +50,10 @@ class Dispatcher:
         if is_tick:
             self._ticked_at = self._clock()
             self._by_time()
-        if is_tick or woken_for & {Channel.JOBS, Channel.USAGE}:
-            self._try(lambda: dispatch_waiting(self._sessions, self._broker))
+        # A slot that was freed matters only to those who wait for one.
+        is_slot_wanted = Channel.USAGE in woken_for and self._is_more_waiting
+        if is_tick or Channel.JOBS in woken_for or is_slot_wanted:
+            self._try(self._dispatch)
         if Channel.USAGE in woken_for:
             self._try(lambda: hint_settlement(self._broker))
         if is_tick or Channel.DELIVERIES in woken_for:
@@ -58,6 +61,12 @@ class Dispatcher:
         if is_tick:
             self._try(lambda: hint_forgotten_settlement(self._sessions, self._broker))
             self._try(lambda: republish_lost(self._sessions, self._broker))
+
+    def _dispatch(self) -> None:
+        turn = dispatch_waiting(self._sessions, self._broker)
+        while turn.published >= HEADS:  # more slots than one turn looks at
+            turn = dispatch_waiting(self._sessions, self._broker)
+        self._is_more_waiting = turn.is_more_waiting
 
     def _by_time(self) -> None:
         with self._sessions.begin() as session:
@@ -87,7 +96,8 @@ def lead(leader: Leader, dispatcher: Dispatcher, stop: threading.Event) -> None:
 def run(settings: Settings, stop: threading.Event) -> None:
     """Lead whenever possible until told to stop; an absent database is waited for."""
     database_url = settings.require_database_url()
-    engine = open_engine(database_url, pool_size=2)
+    # What the dispatcher writes (marks, rescues) is found and written again after a server crash.
+    engine = open_engine(database_url, pool_size=2, pre_ping=False, relaxed_commit=True)
     broker = CeleryBroker(settings)
     dispatcher = Dispatcher(session_factory(engine), broker)
     is_away = False

@@ -11,6 +11,8 @@ import signal
 import threading
 import time
 
+from celery.signals import worker_process_init
+
 LOOK_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -35,3 +37,6 @@ class ParentWatch(threading.Thread):
 def watch_parent(**_: object) -> None:
     """Start to watch, in a child that has just been started."""
     ParentWatch().start()
+
+
+worker_process_init.connect(watch_parent, weak=False)

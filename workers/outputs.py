@@ -12,7 +12,6 @@ from app.jobs.record import Claimed
 from app.jobs.states import JobStatus
 from engines.media.probe import probe
 from engines.spec import EngineResult, MediaInfo, OutputFile
-from workers.attempt_lease import RELAXED_COMMIT
 from workers.services import Services
 
 
@@ -24,13 +23,15 @@ def finish_with_outputs(services: Services, claimed: Claimed, result: EngineResu
     Raises:
         StaleFenceError: another attempt owns the job.
     """
-    with services.sessions.begin() as session:
-        session.execute(RELAXED_COMMIT)
-        advance(session, job_id=claimed.job_id, attempt=claimed.attempt, to=JobStatus.FINALIZING)
+    if result.files:
+        with services.relaxed.begin() as session:
+            _finalize(session, claimed)
     facts = [(output, _facts(services, output)) for output in result.files]
     stored: list[File] = []
     try:
         with services.sessions.begin() as session:
+            if not result.files:  # nothing to store: nobody would see the step
+                _finalize(session, claimed)
             for output, info in facts:
                 stored.append(_store(session, services, claimed, output=output, info=info))
             finish(
@@ -49,6 +50,10 @@ def finish_with_outputs(services: Services, claimed: Claimed, result: EngineResu
             services.storage.delete(file.storage_key)
         raise
     return JobStatus.SUCCEEDED
+
+
+def _finalize(session: Session, claimed: Claimed) -> None:
+    advance(session, job_id=claimed.job_id, attempt=claimed.attempt, to=JobStatus.FINALIZING)
 
 
 def _facts(services: Services, output: OutputFile) -> MediaInfo | None:

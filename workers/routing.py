@@ -30,6 +30,7 @@ TASK_MODULES = (
     "workers.deliver",
     "workers.sweep",
     "workers.lifecycle",
+    "workers.orphans",
 )
 
 ROUTES: dict[str, dict[str, str]] = {

@@ -18,6 +18,7 @@ from app.settings import Settings, load_settings
 from app.storage import Storage, open_storage
 from engines.media.limits import MediaLimits
 from engines.registry import Registry, open_registry
+from workers.attempt_lease import Renewer
 
 POOL_SIZE = 8  # as many as the webhook worker has threads; connections are opened when needed
 
@@ -27,16 +28,41 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-
-    @cached_property
-    def database(self) -> Engine:
-        """The pool of connections."""
-        return open_engine(self.settings.require_database_url(), pool_size=POOL_SIZE)
+        self._engines: list[Engine] = []
 
     @cached_property
     def sessions(self) -> sessionmaker[Session]:
-        """Database sessions over one pool."""
-        return session_factory(self.database)
+        """Sessions whose commits are on disk: ends of jobs, money, webhooks.
+
+        Connections are not asked whether they live; tasks repeat a transaction that found out.
+        """
+        return session_factory(self._open(relaxed_commit=False))
+
+    @cached_property
+    def relaxed(self) -> sessionmaker[Session]:
+        """Sessions for claims, leases and progress.
+
+        A server that crashes may forget the last of them. Then the job is free again, and the
+        fence refuses whoever still works on it.
+        """
+        return session_factory(self._open(relaxed_commit=True))
+
+    def _open(self, *, relaxed_commit: bool) -> Engine:
+        engine = open_engine(
+            self.settings.require_database_url(),
+            pool_size=POOL_SIZE,
+            pre_ping=False,
+            relaxed_commit=relaxed_commit,
+        )
+        self._engines.append(engine)
+        return engine
+
+    @cached_property
+    def renewer(self) -> Renewer:
+        """Keeps the leases of this process alive."""
+        renewer = Renewer()
+        renewer.start()
+        return renewer
 
     @cached_property
     def storage(self) -> Storage:
@@ -77,7 +103,11 @@ class Services:
 
     def close(self) -> None:
         """Close the connections; the services may not be used afterwards."""
-        self.database.dispose()
+        if "renewer" in self.__dict__:
+            self.renewer.end()
+            self.renewer.join()
+        for engine in self._engines:
+            engine.dispose()
 
 
 class ProcessServices:

@@ -39,49 +39,62 @@ def drain(services: Services) -> int:
     """
     left: set[str] = set()
     settled = 0
-    while jobs := _due(services, left):
+    while True:
         try:
-            settled += _settle_folded(services, jobs)
+            jobs = _settle_folded(services, left, size=BATCH)
         except OperationalError:
             raise
         except Exception:
             log.warning("not settled together, finding out which one it is", exc_info=True)
-            settled += sum(_settle_or_leave(services, job, left) for job in jobs)
-    return settled
+            due = _due(services, left)
+            if not due:
+                raise
+            settled += sum(_settle_or_leave(services, job, left) for job in due)
+            continue
+        settled += len(jobs)
+        # A short fold was the last one: whatever is accepted later brings its own hint.
+        if len(jobs) < BATCH:
+            return settled
+
+
+def _settle_folded(services: Services, left: set[str], *, size: int) -> list[str]:
+    """Settle up to ``size`` jobs in one transaction, again if it met another one."""
+    for attempt in range(1, CONFLICT_RETRIES + 1):
+        try:
+            with services.sessions.begin() as session:
+                due = unsettled(session, limit=size + len(left))
+                jobs = [job for job in due if job not in left][:size]
+                settle_jobs(session, services, jobs)
+                return jobs
+        except OperationalError as error:
+            if not _is_worth_repeating(error) or attempt == CONFLICT_RETRIES:
+                raise
+            log.info("settlement was interrupted, trying again: %s", error)
+    return []
 
 
 def _due(services: Services, left: set[str]) -> list[str]:
     with services.sessions() as session:
-        due = unsettled(session, limit=BATCH + len(left))
-    return [job for job in due if job not in left][:BATCH]
+        return [job for job in unsettled(session, limit=BATCH + len(left)) if job not in left]
 
 
-def _settle_folded(services: Services, jobs: Sequence[str]) -> int:
-    """Settle jobs in one transaction, again if it met another one."""
-    for attempt in range(1, CONFLICT_RETRIES + 1):
-        try:
-            with services.sessions.begin() as session:
-                return settle_jobs(session, services, jobs)
-        except OperationalError as error:
-            if _sqlstate(error) not in _CONFLICTS or attempt == CONFLICT_RETRIES:
-                raise
-            log.info("settlement met another transaction, trying again")
-    return 0
-
-
-def _settle_or_leave(services: Services, job: str, left: set[str]) -> int:
+def _settle_or_leave(services: Services, job: str, left: set[str]) -> bool:
     try:
-        return _settle_folded(services, [job])
+        with services.sessions.begin() as session:
+            settle_jobs(session, services, [job])
     except OperationalError:
         raise
     except Exception:  # a bug in one job's settlement must not stop everybody's
         log.exception("%s: not settled, left for the next hint", job)
         left.add(job)
-        return 0
+        return False
+    return True
 
 
 def settle_jobs(session: Session, services: Services, jobs: Sequence[str]) -> int:
     """Settle the given jobs in the caller's transaction; those settled before change nothing."""
+    if not jobs:
+        return 0
     now = datetime.now(UTC)
     settlements = settle_many(session, jobs=jobs)
     for settlement in settlements:
@@ -115,15 +128,17 @@ def _tell(session: Session, services: Services, row: JobRow, now: datetime) -> N
     )
 
 
-def _sqlstate(error: OperationalError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
+def _is_worth_repeating(error: OperationalError) -> bool:
+    """Whether it met another transaction, or a pooled connection turned out to be dead."""
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _CONFLICTS
 
 
 def _task() -> None:
     try:
-        drain(process_services.get())
+        settled = drain(process_services.get())
+        log.info("settled %d", settled)
     except OperationalError as error:
         log.warning("settlement waits for the database: %s", error)
 
 
-settle = shared_task(name=TaskName.SETTLE.value)(_task)
+settle = shared_task(name=TaskName.SETTLE.value, send_events=False)(_task)

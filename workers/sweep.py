@@ -14,12 +14,14 @@ from app.files.collection import collect_expired, collect_orphans
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from billing import grants
 from workers import settle
+from workers.persistence import persist
 from workers.routing import TaskName
 from workers.run_job import clean_work, work_root
 from workers.services import Services, process_services
 
 log = logging.getLogger(__name__)
 
+RETRY_FOR_S = 5.0  # a pooled connection may have died
 STALE_WORK_S = 24 * 3600.0  # longer than any run
 FILES_PER_PASS = 500
 
@@ -34,10 +36,7 @@ def sweep_promises(services: Services) -> None:
     Leases of dead workers, missed start deadlines, usage that nobody settled; also grants whose
     time is over.
     """
-    with services.sessions.begin() as session:
-        rescued = rescue_expired_leases(session)
-        expired = expire_due(session)
-        session.execute(_FORGET_WORKERS)
+    rescued, expired = persist(lambda: _by_time(services), for_s=RETRY_FOR_S)
     with services.sessions.begin() as session:
         grants.expire_due(session, now=datetime.now(UTC))
     settled = settle.drain(services)
@@ -45,26 +44,34 @@ def sweep_promises(services: Services) -> None:
     if rescued or expired or settled or cleaned:
         log.info(
             "rescued %d, expired %d, settled %d, removed %d work folders",
-            len(rescued),
-            len(expired),
+            rescued,
+            expired,
             settled,
             cleaned,
         )
+
+
+def _by_time(services: Services) -> tuple[int, int]:
+    with services.sessions.begin() as session:
+        session.execute(_FORGET_WORKERS)
+        return len(rescue_expired_leases(session)), len(expire_due(session))
 
 
 def sweep_files(services: Services) -> int:
     """Delete files whose time is over and objects that nobody knows; returns how many."""
     removed = 0
     while True:
-        with services.sessions.begin() as session:
-            gone = collect_expired(
-                session, services.storage, datetime.now(UTC), limit=FILES_PER_PASS
-            )
+        gone = persist(lambda: _collect(services), for_s=RETRY_FOR_S)
         removed += gone
         if gone < FILES_PER_PASS:
             break
     with services.sessions() as session:
         return removed + collect_orphans(session, services.storage)
+
+
+def _collect(services: Services) -> int:
+    with services.sessions.begin() as session:
+        return collect_expired(session, services.storage, datetime.now(UTC), limit=FILES_PER_PASS)
 
 
 def _sweep_task() -> None:

@@ -14,8 +14,9 @@ from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
 from engines.spec import OutputFile, RunContext
 from tests.workers.miniature import FakeEngine, FakeRegistry, Platform
 from workers import run_job
-from workers.attempt_lease import AttemptLease
-from workers.run_job import clean_work, execute, persist, work_root
+from workers.attempt_lease import AttemptLease, Renewer
+from workers.persistence import persist
+from workers.run_job import clean_work, execute, work_root
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ def test_a_result_waits_for_a_database_that_restarts() -> None:
             raise outcome
         return outcome
 
-    assert persist(write) == "written"
+    assert persist(write, for_s=5) == "written"
 
 
 def test_a_database_that_stays_away_is_given_up_on() -> None:
@@ -257,7 +258,7 @@ def test_the_lease_is_extended_while_the_engine_works(platform: Platform, fake: 
 
 
 def test_a_lease_that_cannot_be_renewed_for_a_while_is_no_reason_to_stop(
-    platform: Platform,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def away() -> Any:
         raise OperationalError("", {}, Exception("away"))
@@ -266,9 +267,14 @@ def test_a_lease_that_cannot_be_renewed_for_a_while_is_no_reason_to_stop(
         begin = staticmethod(away)
 
     sessions: Any = Away()
-    with AttemptLease(sessions, job_id="job_1", attempt=1, runtime_s=60, every_s=0.02) as lease:
+    renewer = Renewer(every_s=0.02)
+    renewer.start()
+    with AttemptLease(sessions, renewer, job_id="job_1", attempt=1, runtime_s=60) as lease:
         time.sleep(0.1)
         assert lease.stop_reason is None
+    renewer.end()
+    renewer.join(5)
+    assert "lease not renewed" in caplog.text
 
 
 def test_folders_of_dead_attempts_are_removed(platform: Platform) -> None:

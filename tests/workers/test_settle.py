@@ -98,7 +98,7 @@ def test_the_start_is_told_once_to_those_who_ask(platform: Platform) -> None:
         ("job.started", 1),
         ("job.succeeded", 2),
     ]
-    assert told[0]["data"]["status"] == "starting"
+    assert told[0]["data"]["status"] == "processing"
     assert told[0]["data"]["id"] == job_id
 
 

@@ -12,21 +12,22 @@ HEARTBEAT_TIMEOUT_S = 15.0  # three missed beats: the worker counts no more
 BUFFER = 2  # messages per slot that may be out: one running, one that waits at the broker
 REPUBLISH_AFTER_S = 20.0
 
-_CAPACITY = text(
+_LOADS = text(
     """
-    SELECT engine.name, sum(w.capacity)::integer AS capacity
-    FROM worker_heartbeat w CROSS JOIN LATERAL jsonb_array_elements_text(w.engines) engine(name)
-    WHERE w.seen_at > clock_timestamp() - make_interval(secs => :timeout_s)
-    GROUP BY engine.name
-    """
-)
-
-_PUBLISHED = text(
-    """
-    SELECT engine, count(*) AS published,
-        count(*) FILTER (
+    WITH capacity AS (
+        SELECT engine.name AS engine, sum(w.capacity)::integer AS capacity
+        FROM worker_heartbeat w
+            CROSS JOIN LATERAL jsonb_array_elements_text(w.engines) engine(name)
+        WHERE w.seen_at > clock_timestamp() - make_interval(secs => :timeout_s)
+        GROUP BY engine.name
+    ), published AS (
+        SELECT engine, count(*) AS published, count(*) FILTER (
             WHERE dispatched_at < clock_timestamp() - make_interval(secs => :stale_s)) AS stale
-    FROM job WHERE status = 'queued' AND dispatched_at IS NOT NULL GROUP BY engine
+        FROM job WHERE status = 'queued' AND dispatched_at IS NOT NULL GROUP BY engine
+    )
+    SELECT engine, coalesce(capacity, 0) AS capacity, coalesce(published, 0) AS published,
+        coalesce(stale, 0) AS stale
+    FROM capacity FULL JOIN published USING (engine)
     """
 )
 
@@ -103,20 +104,10 @@ class EngineLoad:
 
 def engine_loads(session: Session) -> dict[str, EngineLoad]:
     """Every engine that has a living worker or anything published."""
-    capacity: dict[str, int] = {
-        row.name: row.capacity
-        for row in session.execute(_CAPACITY, {"timeout_s": HEARTBEAT_TIMEOUT_S})
-    }
-    published = {
-        row.engine: row for row in session.execute(_PUBLISHED, {"stale_s": REPUBLISH_AFTER_S})
-    }
+    rows = session.execute(_LOADS, {"timeout_s": HEARTBEAT_TIMEOUT_S, "stale_s": REPUBLISH_AFTER_S})
     return {
-        engine: EngineLoad(
-            capacity=capacity.get(engine, 0),
-            published=published[engine].published if engine in published else 0,
-            stale=published[engine].stale if engine in published else 0,
-        )
-        for engine in capacity.keys() | published.keys()
+        row.engine: EngineLoad(capacity=row.capacity, published=row.published, stale=row.stale)
+        for row in rows
     }
 
 

@@ -1,6 +1,7 @@
 """One turn of the dispatcher: free slots in, messages out, the database told of it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -13,11 +14,20 @@ from workers.routing import TaskName, engine_queue, message_priority
 
 # A job without a limit of its own: a wedged engine is killed after this.
 DEFAULT_RUNTIME_S = 4 * 3600
+HEADS = 32  # of each lane are looked at; more slots than this are filled in several turns
 KILL_GRACE_S = 60  # the worker stops the run itself at its limit; the kill is for wedged ones
 
 
-def dispatch_waiting(sessions: sessionmaker[Session], broker: Broker) -> int:
-    """Publish as many waiting jobs as there are free slots; returns how many.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn did, and whether a slot that frees up could be filled at once."""
+
+    published: int
+    is_more_waiting: bool
+
+
+def dispatch_waiting(sessions: sessionmaker[Session], broker: Broker) -> Turn:
+    """Publish as many waiting jobs as there are free slots.
 
     The mark and the tenants' clocks are committed after the broker took the messages. A crash in
     between publishes a job twice, which a worker notices; it never loses one.
@@ -26,16 +36,12 @@ def dispatch_waiting(sessions: sessionmaker[Session], broker: Broker) -> int:
         BrokerDownError: nothing is marked; the next turn tries again.
     """
     with sessions.begin() as session:
-        slots = {
-            engine: load.free_slots
-            for engine, load in outlook.engine_loads(session).items()
-            if load.free_slots
-        }
-        if not slots:
-            return 0
-        waiting = outlook.candidates(session, heads=sum(slots.values()))
+        waiting = outlook.candidates(session, heads=HEADS)
         if not waiting:
-            return 0
+            return Turn(published=0, is_more_waiting=False)
+        slots = {engine: load.free_slots for engine, load in outlook.engine_loads(session).items()}
+        if not any(slots.values()):
+            return Turn(published=0, is_more_waiting=True)
         shares = outlook.shares(session, tenants={each.tenant_id for each in waiting})
         selection = select(waiting, shares=shares, free_slots=slots)
         chosen = {candidate.job_id: (candidate, level) for candidate, level in selection.chosen}
@@ -43,7 +49,7 @@ def dispatch_waiting(sessions: sessionmaker[Session], broker: Broker) -> int:
             candidate, level = chosen[job_id]
             broker.send(job_message(candidate, level))
         _save_clocks(session, selection.virtual_times)
-        return len(chosen)
+        return Turn(published=len(chosen), is_more_waiting=len(chosen) < len(waiting))
 
 
 def republish_lost(sessions: sessionmaker[Session], broker: Broker) -> int:

@@ -1,0 +1,62 @@
+"""From the ids in a job to local files for its engine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.files.models import File
+from app.files.service import media_info
+from app.jobs.record import Claimed
+from app.storage import Storage
+from engines.errors import InvalidInputError
+from engines.spec import InputFiles
+from workers.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the rows say; whether the bytes are there is asked when the run begins."""
+
+    target: str
+    sources: tuple[str, ...]
+    rows: dict[str, File]
+    storage: Storage
+
+    def files(self) -> InputFiles:
+        """The inputs as local files.
+
+        Raises:
+            InvalidInputError: code ``input_gone``.
+        """
+        return InputFiles(
+            target=self._path(self.target),
+            target_info=media_info(self.rows[self.target]),
+            sources=tuple(self._path(source) for source in self.sources),
+        )
+
+    def _path(self, file_id: str) -> Path:
+        if file_id in self.rows:
+            path = self.storage.path(self.rows[file_id].storage_key)
+            if path.is_file():
+                return path
+        message = f"The input {file_id} is no longer stored. Upload it again."
+        raise InvalidInputError(message, code="input_gone")
+
+
+def locate(session: Session, services: Services, claimed: Claimed) -> Inputs:
+    """Look the job's inputs up, with one query.
+
+    They are kept for as long as the job has not ended, even past their expiry.
+    """
+    target, sources = claimed.inputs["target"], tuple(claimed.inputs.get("source") or ())
+    rows = session.scalars(
+        select(File).where(File.tenant_id == claimed.tenant_id, File.id.in_({target, *sources}))
+    )
+    return Inputs(
+        target=target,
+        sources=sources,
+        rows={file.id: file for file in rows},
+        storage=services.storage,
+    )

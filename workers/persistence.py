@@ -1,0 +1,35 @@
+"""Repeating a transaction while the database is away."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 2.0
+
+Written = TypeVar("Written")
+
+
+def persist(write: Callable[[], Written], *, for_s: float) -> Written:
+    """Run a whole transaction, again until it goes through or ``for_s`` seconds have passed.
+
+    ``write`` has to be harmless when repeated: a commit whose answer was lost may have happened.
+
+    Raises:
+        OperationalError: the database stayed away.
+    """
+    give_up_at, wait_s = time.monotonic() + for_s, FIRST_WAIT_S
+    while True:
+        try:
+            return write()
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() + wait_s > give_up_at:
+                raise
+            log.warning("not written, trying again: %s", error)
+            time.sleep(wait_s)
+            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
