@@ -238,13 +238,15 @@ END $$;
 """
 
 # Everything of a hold in one call. Locks the wallet first: the statements after the lock see what
-# the last holder of it committed. Outcomes: placed, replayed, mismatch, insufficient, no_wallet.
+# the last holder of it committed. Sequential scans are off because a plan made while the tables
+# were small stays with the connection while they grow.
+# Outcomes: placed, replayed, mismatch, insufficient, no_wallet.
 PLACE_HOLD = """
 CREATE FUNCTION billing.place_hold(
     p_tenant text, p_hold text, p_job text, p_amount bigint, p_expires_at timestamptz,
     p_now timestamptz DEFAULT NULL,
     OUT outcome text, OUT available bigint
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     v_wallet record;
     v_hold   record;
@@ -336,7 +338,7 @@ CREATE FUNCTION billing.settle_hold(
     OUT outcome text, OUT hold text, OUT wallet bigint, OUT held bigint, OUT charged bigint,
     OUT released bigint, OUT lapsed bigint, OUT absorbed bigint, OUT available_after bigint,
     OUT settled_at timestamptz
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     v_wallet record;
     v_hold   record;
