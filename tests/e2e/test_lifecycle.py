@@ -115,9 +115,11 @@ def test_a_process_that_dies_is_started_again(home):
     assert home.process("webhooks")["pid"] != before["pid"]
 
 
-def test_a_killed_supervisor_takes_everything_along_and_the_next_one_keeps_the_data(home):
+def test_a_killed_supervisor_takes_everything_along_and_the_next_one_keeps_the_data(home, clip):
     tenant, key = home.dev["tenant"], home.dev["tenant_key"]
     killed = home.state["pid"]
+    with home.client() as client:
+        job_id = _start(client, clip)
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: home.processes() == [], timeout_s=15, what="the end of every process")
     assert "Nothing runs" in home.run("status", check=False).stderr
@@ -137,13 +139,25 @@ def test_a_killed_supervisor_takes_everything_along_and_the_next_one_keeps_the_d
         )
         assert (home.dev["tenant"], home.dev["tenant_key"]) == (tenant, key)
         with home.client() as client:
-            assert client.balance()["available"] == 10_000
+            assert client.wait(job_id, timeout_s=120)["status"] == "succeeded"
     finally:
         foreground.send_signal(signal.SIGINT)
         output, _ = foreground.communicate(timeout=60)
     assert foreground.returncode == 0, output
     assert f"pid {killed}" in output
     assert "Pixelmeter is ready." in output
+
+
+def _start(client, clip):
+    """Submit a video and wait until a worker is busy with it."""
+    inputs = {"target": {"file": client.upload(clip)["id"]}}
+    params = {"img_size": 320}
+    job = {"engine": "detect", "model": "builtin", "input": inputs, "params": params}
+    job_id = client.submit(job)["id"]
+    wait_until(
+        lambda: client.job(job_id)["progress"]["done"] > 0, timeout_s=60, what="the first frame"
+    )
+    return job_id
 
 
 def _is_ready(home, pid):
