@@ -56,8 +56,8 @@ def refused_upload(caller: Caller, traces: Traces, content: bytes, name: str) ->
         (PLAYLIST, "a.mp4", "unsupported_media"),
         (b"%PDF-1.4\n", "a.png", "unsupported_media"),
         (b"PK\x03\x04" + b"\0" * 100, "a.png", "unsupported_media"),
-        (b"GIF89a" + b"\0" * 50, "a.png", "unsupported_media"),
     ],
+    ids=lambda value: repr(value)[:24],
 )
 def test_what_is_no_picture_or_video_is_refused(
     caller: Caller, traces: Traces, content: bytes, name: str, code: str
@@ -85,21 +85,6 @@ def test_a_video_without_pictures_is_refused(
     caller: Caller, traces: Traces, sound_only: bytes
 ) -> None:
     assert refused_upload(caller, traces, sound_only, "a.mp4")["code"] == "no_video_stream"
-
-
-def test_too_large_a_file_is_refused_before_it_is_read(app, caller: Caller, traces: Traces) -> None:
-    answer = caller.client.post(
-        "/v1/files",
-        headers={
-            "Authorization": f"Bearer {caller.key}",
-            "Content-Type": "multipart/form-data; boundary=x",
-            "Content-Length": str(2**40),
-        },
-        input_stream=io.BytesIO(b"--x\r\n"),
-    )
-    assert_problem(answer, status=413, code="body_too_large")
-    assert answer.headers["Connection"] == "close"
-    assert set(traces.look().values()) == {0}
 
 
 @pytest.mark.parametrize(
