@@ -297,9 +297,9 @@ def test_a_bell_rings_on_after_its_connection_broke(
 ) -> None:
     bell = JobBell(engine)
     assert _notices(database_url, "pixelmeter_jobs", bell.ring) == [""]
-    shop.do(
+    shop.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE query = 'SELECT pg_notify(''pixelmeter_jobs'', '''')'"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     assert _notices(database_url, "pixelmeter_jobs", bell.ring) == [""]
     bell.close()
