@@ -18,15 +18,16 @@ def save_outputs(client: Client, job: Mapping[str, Any], folder: Path, *, stem: 
     if output is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
+    name = f"{stem}-{job['engine']}"
     saved = []
-    for file in output["files"]:
-        if file["url"] is not None:
-            path = _free_path(folder, f"{stem}-{job['engine']}{_suffix(file)}")
-            saved.append(client.download(file["url"], path))
     if output["data"]:
-        path = _free_path(folder, f"{stem}-{job['engine']}.json")
+        path = _free_path(folder, f"{name}.json")
         path.write_text(json.dumps(output["data"], indent=2, ensure_ascii=False) + "\n")
         saved.append(path)
+    for file in output["files"]:
+        if file["url"] is not None:
+            path = _free_path(folder, f"{name}{_suffix(file)}")
+            saved.append(client.download(file["url"], path))
     return saved
 
 

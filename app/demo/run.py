@@ -2,7 +2,9 @@
 
 import base64
 import secrets
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -171,27 +173,29 @@ def _draw(
     outputs: Mapping[str, Sequence[Path]],
     out: Path,
 ) -> Path:
-    pairs = [
-        pair
-        for job in jobs
-        if (pair := _pair(job, submitted[job["id"]], outputs[job["id"]], out)) is not None
-    ]
-    return draw_sheet(
-        pairs,
-        out / "contact-sheet.png",
-        title="Pixelmeter demo",
-        subtitle=f"{len(jobs)} jobs, every result beside its input",
-        font_file=find_font(),
-    )
+    with tempfile.TemporaryDirectory(prefix="pixelmeter-stills-") as folder:
+        stills = Path(folder)
+        pairs = [
+            pair
+            for job in jobs
+            if (pair := _pair(job, submitted[job["id"]], outputs[job["id"]], stills)) is not None
+        ]
+        return draw_sheet(
+            pairs,
+            out / "contact-sheet.png",
+            title="Pixelmeter demo",
+            subtitle=f"{len(jobs)} jobs, every result beside its input",
+            font_file=find_font(),
+        )
 
 
-def _pair(job: Job, wanted: DemoJob, saved: Sequence[Path], out: Path) -> Pair | None:
+def _pair(job: Job, wanted: DemoJob, saved: Sequence[Path], stills: Path) -> Pair | None:
     after = next((path for path in saved if path.suffix != ".json"), None)
     if after is None:
         return None
     return Pair(
-        before=_still(wanted.target, out / f"{job['id']}-before.png"),
-        after=_still(after, out / f"{job['id']}-after.png"),
+        before=_still(wanted.target, stills / f"{job['id']}-before.png"),
+        after=_still(after, stills / f"{job['id']}-after.png"),
         title=f"{wanted.engine}  {job['model']}   {wanted.title}",
         line=_line(job),
         note=job["id"],
@@ -208,7 +212,21 @@ def _still(path: Path, frame: Path) -> Path:
 
 def _line(job: Job) -> str:
     usage = job["usage"]
-    found = (job["output"] or {}).get("data", {}).get("predictions")
-    parts = [] if found is None else [f"{len(found)} found"]
-    parts += [f"{usage['tokens']} tokens", f"{usage.get('gpu_ms') or 0:.0f} ms"]
+    parts = [
+        *_findings((job["output"] or {}).get("data", {})),
+        f"{usage['tokens']} tokens",
+        f"{usage.get('gpu_ms') or 0:.0f} ms",
+    ]
     return ",  ".join(parts)
+
+
+def _findings(data: Mapping[str, Any]) -> list[str]:
+    """What detection saw: labels of a picture, or classes over the frames of a video."""
+    if "classes" in data and "frames" in data:
+        seen = [f"{label} in {found['frames']}" for label, found in data["classes"].items()]
+        return [f"{data['frames']} frames: {', '.join(seen) or 'nothing found'}"]
+    if "predictions" in data:
+        counts = Counter(found["label"] for found in data["predictions"])
+        seen = [f"{number} {label}" for label, number in counts.items()]
+        return [", ".join(seen) or "nothing found"]
+    return []

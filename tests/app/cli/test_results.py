@@ -22,9 +22,9 @@ def test_results_are_named_after_the_input_and_stay_in_the_folder(tmp_path):
     job = job_with([file(), file("u2", "video/mp4")], {"predictions": [1]})
     saved = save_outputs(FakeClient(), job, out, stem="photo")
     assert [path.name for path in saved] == [
+        "photo-detect.json",
         "photo-detect.png",
         "photo-detect.mp4",
-        "photo-detect.json",
     ]
     assert {path.parent for path in saved} == {out}
     assert (out / "photo-detect.png").read_text() == "u1"

@@ -51,7 +51,7 @@ class FakePlatform:
             "error": None if self.status == "succeeded" else {"detail": "It broke."},
             "quote": {"max_tokens": self.tokens},
             "usage": {"tokens": self.tokens, "gpu_ms": 12.5},
-            "output": {"data": {"predictions": [{}]}, "files": []},
+            "output": {"data": {"predictions": [{"label": "person"}]}, "files": []},
         }
 
     def _send(self, job, webhook):
