@@ -89,7 +89,8 @@ def accept(session: Session, record: UsageRecord) -> bool:
         "engine": record.engine,
         "model": record.model,
         "device": record.device,
-        "quantities": json.dumps(dict(work.quantities)),
+        # A device's meter may count in numbers of its own kind, such as NumPy's.
+        "quantities": json.dumps({name: _plain(n) for name, n in work.quantities.items()}),
         "attributes": json.dumps(dict(work.attributes)),
         "gpu_us": record.gpu_us,
         "wall_us": record.wall_us,
@@ -100,6 +101,10 @@ def accept(session: Session, record: UsageRecord) -> bool:
         "quarantined": impossible(gpu_us=record.gpu_us, wall_us=record.wall_us),
     }
     return session.execute(_ACCEPT, values).scalar_one_or_none() is not None
+
+
+def _plain(value: float) -> int | float:
+    return value if isinstance(value, int) else float(value)
 
 
 def unsettled(session: Session, *, limit: int) -> list[str]:

@@ -119,7 +119,8 @@ def entries(
     Raises:
         UnknownWalletError: nobody opened a wallet for the tenant.
     """
-    values = {"tenant": tenant, "limit": limit, "after": after or _BEYOND_EVERY_ID}
+    before = _BEYOND_EVERY_ID if after is None else after
+    values = {"tenant": tenant, "limit": limit, "after": before}
     rows = session.execute(_ENTRIES, values).mappings().all()
     if not rows and not session.scalar(select(wallet.c.id).where(wallet.c.tenant == tenant)):
         raise UnknownWalletError(f"{tenant} has no wallet; open one first")

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -16,6 +17,15 @@ def test_a_job_has_one_usage_record(till):
     settle(till.session, job="a", now=NOW)
     assert not till.end("a", images=5)
     assert unsettled(till.session, limit=10) == []
+
+
+def test_a_meter_may_count_in_numpys_numbers(till):
+    till.give(10)
+    till.hold("a", 7)
+    till.end("a", work=Work({"images": np.int64(3), "gpu_ms": np.float32(1.5)}, {"media": "image"}))
+    found = settle(till.session, job="a", now=NOW)
+    assert found is not None
+    assert (found.charged, found.lines[0].quantity) == (3_000_000, 3)
 
 
 def test_usage_waits_until_it_is_settled(till):
