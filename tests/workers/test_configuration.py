@@ -2,11 +2,13 @@
 
 import contextlib
 import re
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from celery.app.defaults import NAMESPACES, flatten
+from celery.signals import worker_init
 from kombu import Connection
 
 import workers
@@ -14,9 +16,11 @@ from app.jobs.states import PRIORITY_LEVELS, Priority
 from app.settings import MissingSettingError, load_settings
 from tests.workers.redis_server import RedisServer
 from workers.beat import SCHEDULE
-from workers.boot import ENGINES_KEY, engines_of
+from workers.boot import ENGINES_KEY, connect_main_process, engines_of
 from workers.configuration import TRANSPORT_OPTIONS, broker_url, create_celery
 from workers.dispatch.broker import BrokerDownError, CeleryBroker, Message
+from workers.envelope import TolerantChannel, tolerate_rubbish
+from workers.lease import VisibilityThread
 from workers.routing import (
     PRIORITY_STEPS,
     Queue,
@@ -162,3 +166,20 @@ def test_a_broker_that_was_killed_is_found_again(redis_server: RedisServer) -> N
             time.sleep(0.05)
     assert broker.depth("billing") == 1
     broker.close()
+
+
+def test_a_worker_starts_to_keep_messages_invisible_before_it_takes_any() -> None:
+    connect_main_process(create_celery(load_settings(REDIS)))
+    worker_init.send(sender=None)
+    (thread,) = [each for each in threading.enumerate() if isinstance(each, VisibilityThread)]
+    assert thread.daemon
+    thread.end()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_tolerant_channel_is_the_one_that_kombu_uses() -> None:
+    tolerate_rubbish()
+    with Connection(broker_url("unix:///nowhere.sock")) as connection:
+        assert connection.transport_cls is not None
+        assert connection.transport.Channel is TolerantChannel
