@@ -67,7 +67,10 @@ def _dial(addresses: list[str], port: int, connect_by: float) -> socket.socket:
     failure: OSError | None = None
     for address in addresses:
         try:
-            return socket.create_connection((address, port), timeout=_left(connect_by))
+            connection = socket.create_connection((address, port), timeout=_left(connect_by))
+            # Head and body are two writes: the second must not wait for the first's receipt.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
         except TimeoutError:
             raise
         except OSError as error:

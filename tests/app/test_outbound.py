@@ -64,6 +64,8 @@ def serving(answer: Callable[[socket.socket], None], *, times: int = 1) -> Itera
     try:
         yield listener.getsockname()[1]
     finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
         listener.close()
         thread.join(10)
 
@@ -261,7 +263,10 @@ def test_the_name_travels_as_host_and_the_body_as_it_is(tls: ssl.SSLContext) -> 
     seen: list[bytes] = []
 
     def answer(connection: socket.socket) -> None:
-        seen.append(connection.recv(65536))
+        request = b""
+        while not request.endswith(b"}"):
+            request += connection.recv(65536)
+        seen.append(request)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     policy = OutboundPolicy(allow_hosts=HERE, tls=tls, resolver=lambda *_: ["127.0.0.1"])
