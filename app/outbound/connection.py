@@ -43,6 +43,8 @@ class PinnedConnection(http.client.HTTPConnection):
         connect_by = min(self._deadline, time.monotonic() + self._connect_s)
         addresses = checked_addresses(self._target, self._policy, timeout_s=_left(connect_by))
         plain = _dial(addresses, self._target.port, connect_by)
+        # Head and body are two writes: the second must not wait for the first's receipt.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open = self._secure(plain, connect_by)
         stream: Any = _DeadlineSocket(self._open, self._deadline)
         self.sock = stream
@@ -67,10 +69,7 @@ def _dial(addresses: list[str], port: int, connect_by: float) -> socket.socket:
     failure: OSError | None = None
     for address in addresses:
         try:
-            connection = socket.create_connection((address, port), timeout=_left(connect_by))
-            # Head and body are two writes: the second must not wait for the first's receipt.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
+            return socket.create_connection((address, port), timeout=_left(connect_by))
         except TimeoutError:
             raise
         except OSError as error:
