@@ -73,11 +73,12 @@ class HaarFaces:
         import cv2
 
         ratio = min(1.0, PICTURE_SIDE_PX / max(grey.shape))
+        # before scaling: of a picture two pixels high nothing would be left
+        if min(grey.shape) * ratio < FACE_SIDE_PX_MIN:
+            return []
         if ratio < 1:
             small = cv2.resize(grey, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
             grey = np.asarray(small, dtype=np.uint8)
-        if min(grey.shape) < FACE_SIDE_PX_MIN:
-            return []
         boxes, _, weights = self._faces.detectMultiScale3(
             grey,
             SCALE_STEP,

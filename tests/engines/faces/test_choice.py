@@ -1,7 +1,8 @@
 import pytest
 
 from engines.faces.choice import YUNET_FILE, face_detector
-from engines.registry import Presence, Registry, Services, open_registry
+from engines.presence import Presence
+from engines.registry import Registry, Services, open_registry
 from engines.weights import WeightsError
 
 
