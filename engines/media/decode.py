@@ -157,6 +157,7 @@ def _arguments(path: Path, index: VideoIndex, told: int, threads: int) -> list[s
         fps_mode="passthrough",
         enc_time_base="demux",
         noautoscale=None,
+        avioflags="direct",  # a picture is written as it is, not copied in pieces first
         **{
             "stats_enc_post:v": f"pipe:{told}",
             "stats_enc_post_fmt:v": "{pts} {tb} {size}",

@@ -21,7 +21,9 @@ from engines.media.streams import Colour, Track
 _MP4_AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"})
 _MUXERS = {MP4.name: "mp4", MOV.name: "mov", MATROSKA.name: "matroska"}
 _SUFFIXES = {MP4.name: ".mp4", MOV.name: ".mov", MATROSKA.name: ".mkv"}
-_SCALER = "area+accurate_rnd"
+# With a fourth byte per pixel the scaler takes its exact way; from three bytes it takes a coarser
+# one (4 dB), and rounding accurately from there gives the same pixels in half as much time again.
+_SCALED_FROM, _SCALER = "bgr0", "area"
 # What the scaler can compute; everything else that stores YUV is close to BT.601.
 _MATRICES = {
     "bt709": "bt709",
@@ -185,7 +187,8 @@ def _filters(index: VideoIndex) -> str:
     full = "pc" if colour.range == "pc" else "tv"
     matrix = _MATRICES.get(colour.matrix, "smpte170m")
     scale = f"scale=out_color_matrix={matrix}:out_range={full}:flags={_SCALER}"
-    return f"{scale},format={_pixel_format(index)},setparams={_tags(colour)}"
+    ready = f"format={_pixel_format(index)},setparams={_tags(colour)}"
+    return f"format={_SCALED_FROM},{scale},{ready}"
 
 
 def _pixel_format(index: VideoIndex) -> str:
