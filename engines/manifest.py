@@ -9,6 +9,7 @@ from typing import Any
 
 from engines.errors import EngineFaultError
 
+MANIFEST_FILE = "engine.toml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -64,6 +65,11 @@ class ManifestError(EngineFaultError):
 
     code = "manifest_invalid"
     retryable = False
+
+
+def shipped_folders() -> tuple[Path, ...]:
+    """The engine folders of this package: those with an ``engine.toml``, by name."""
+    return tuple(sorted(path.parent for path in Path(__file__).parent.glob(f"*/{MANIFEST_FILE}")))
 
 
 def load_manifest(path: Path) -> Manifest:

@@ -6,7 +6,15 @@ from importlib import import_module
 from pathlib import Path
 
 from engines.errors import EngineFaultError, InvalidInputError
-from engines.manifest import Manifest, ManifestError, ModelVersion, WeightsFile, load_manifest
+from engines.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    ManifestError,
+    ModelVersion,
+    WeightsFile,
+    load_manifest,
+    shipped_folders,
+)
 from engines.media.limits import MediaLimits
 from engines.overlay import Overlay, Registered, merge, next_version
 from engines.presence import Verdict, verify_files
@@ -25,11 +33,6 @@ class Services:
     registry: "Registry"
     sessions: Sessions
     limits: MediaLimits
-
-
-def shipped_folders() -> tuple[Path, ...]:
-    """The engine folders of this package: those with an ``engine.toml``, by name."""
-    return tuple(sorted(path.parent for path in Path(__file__).parent.glob("*/engine.toml")))
 
 
 class Registry:
@@ -220,7 +223,7 @@ class Registry:
         return self._anywhere(f"{model.name}@{version}")
 
     def _declare(self, folder: Path) -> None:
-        manifest = load_manifest(folder / "engine.toml")
+        manifest = load_manifest(folder / MANIFEST_FILE)
         if manifest.name in self._shipped:
             message = f"{folder}: the engine {manifest.name} is declared twice"
             raise ManifestError(message)

@@ -33,8 +33,9 @@ from app.secret_box import SecretBox, open_secret_box
 from app.settings import Settings
 from app.storage import Storage, open_storage
 from app.tenants.service import Principal, authenticate
+from engines.manifest import shipped_folders
 from engines.media.limits import MediaLimits
-from engines.registry import Registry, shipped_folders
+from engines.registry import Registry
 
 EXTENSION = "pixelmeter"
 

@@ -7,7 +7,7 @@ import psycopg
 import redis
 
 from app.jobs.states import PRIORITY_LEVELS
-from app.local.processes import QUEUES
+from app.local.processes import every_queue
 
 ACTIVE = ("queued", "starting", "processing", "finalizing")
 
@@ -56,10 +56,11 @@ def read_depths(database_url: str, redis_url: str) -> Depths:
 
 def _queue_lengths(redis_url: str) -> Mapping[str, int | None]:
     client = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
+    queues = every_queue()
     try:
-        return {queue: _length(client, queue) for queue in QUEUES}
+        return {queue: _length(client, queue) for queue in queues}
     except redis.RedisError:
-        return dict.fromkeys(QUEUES)
+        return dict.fromkeys(queues)
     finally:
         client.close()
 

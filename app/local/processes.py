@@ -12,11 +12,10 @@ from app.local.embedded_redis import EmbeddedRedis
 from app.local.layout import CODE_ROOT, Layout
 from app.local.ports import LOOPBACK
 from app.settings import Settings
+from engines.manifest import MANIFEST_FILE, load_manifest, shipped_folders
 
-GPU_QUEUES = ("engine.detect", "engine.colorize", "engine.face-swap")
 BILLING_QUEUES = ("billing", "maintenance")
 WEBHOOK_QUEUES = ("webhooks",)
-QUEUES = GPU_QUEUES + BILLING_QUEUES + WEBHOOK_QUEUES
 
 FLOWER_USER = "pixelmeter"
 
@@ -37,6 +36,17 @@ class Addresses:
     def flower_url(self) -> str:
         """The queue monitor's pages."""
         return f"http://{LOOPBACK}:{self.flower_port}"
+
+
+def gpu_queues() -> tuple[str, ...]:
+    """The queues of every engine in the package, by name; no engine code is loaded."""
+    manifests = [load_manifest(folder / MANIFEST_FILE) for folder in shipped_folders()]
+    return tuple(f"engine.{manifest.name}" for manifest in manifests)
+
+
+def every_queue() -> tuple[str, ...]:
+    """What all workers together consume."""
+    return gpu_queues() + BILLING_QUEUES + WEBHOOK_QUEUES
 
 
 def child_environment(
@@ -100,8 +110,9 @@ def core_processes(
     layout: Layout, addresses: Addresses, *, gpu_workers: int, environment: Mapping[str, str]
 ) -> tuple[ProcessSpec, ...]:
     """What accepts a job and runs it; the slowest to start come first."""
+    queues = gpu_queues()
     gpu = [
-        _celery_worker(f"gpu{number}", GPU_QUEUES, layout, environment=environment)
+        _celery_worker(f"gpu{number}", queues, layout, environment=environment)
         for number in range(1, gpu_workers + 1)
     ]
     api = _python(

@@ -1,7 +1,6 @@
 import pytest
 
-from engines.manifest import ManifestError, load_manifest
-from engines.registry import shipped_folders
+from engines.manifest import ManifestError, load_manifest, shipped_folders
 
 GOOD = """
 name = "detect"

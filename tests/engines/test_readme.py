@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 import engines
-from engines.manifest import load_manifest
-from engines.registry import shipped_folders
+from engines.manifest import load_manifest, shipped_folders
 
 FOLDER = Path(engines.__file__).parent
 README = (FOLDER / "README.md").read_text()

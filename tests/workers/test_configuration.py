@@ -121,7 +121,7 @@ def test_a_worker_knows_its_engines_by_its_queues() -> None:
 
 
 def test_every_shipped_engine_has_a_consumer_in_the_commands() -> None:
-    from engines.registry import shipped_folders
+    from engines.manifest import shipped_folders
 
     readme = (Path(workers.__path__[0]) / "README.md").read_text()
     consumed = set(re.findall(r"engine\.([a-z-]+)", readme))

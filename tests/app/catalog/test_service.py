@@ -11,7 +11,8 @@ from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
 from app.errors import InvalidRequestError
 from billing.cards import CardBook, assign, publish_catalogue
-from engines.registry import Registry, shipped_folders
+from engines.manifest import shipped_folders
+from engines.registry import Registry
 from engines.spec import InputMedia, MediaInfo, MediaKind
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -19,7 +19,8 @@ from app.tenants.service import Principal, create_key, create_tenant
 from billing.amounts import from_number
 from billing.cards import publish_catalogue
 from billing.grants import issue
-from engines.registry import Registry, shipped_folders
+from engines.manifest import shipped_folders
+from engines.registry import Registry
 from tests.app.jobs.shop import INFO, Shop
 
 

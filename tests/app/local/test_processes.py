@@ -11,6 +11,7 @@ from app.local.processes import (
     side_processes,
 )
 from app.settings import load_settings
+from engines.manifest import load_manifest, shipped_folders
 from workers.routing import Queue, engine_queue
 
 
@@ -45,7 +46,8 @@ def queues_of(specs):
 
 def test_every_queue_has_exactly_one_kind_of_worker(tmp_path, addresses):
     specs = all_processes(Layout(tmp_path), addresses)
-    engines = [engine_queue(name) for name in ("detect", "colorize", "face-swap")]
+    engines = [engine_queue(load_manifest(each / "engine.toml").name) for each in shipped_folders()]
+    assert engine_queue("face-swap") in engines
     assert sorted(queues_of(specs)) == sorted([*engines, *(queue.value for queue in Queue)])
 
 
