@@ -14,7 +14,7 @@ from app.local.embedded_redis import EmbeddedRedis, find_redis
 from app.local.layout import Layout
 from app.local.options import UpOptions
 from app.local.ports import LOOPBACK, free_port, require_free
-from app.local.preflight import check_database, check_redis, check_storage
+from app.local.preflight import check_database, check_redis, check_storage, libpq_url
 from app.local.processes import (
     Addresses,
     after_processes,
@@ -194,7 +194,7 @@ def _check(settings: Settings, options: UpOptions, layout: Layout) -> Stores:
     require_free(options.port, option="--port")
     check_storage(settings.storage_url)
     if settings.database_url is not None:
-        check_database(settings.database_url)
+        check_database(libpq_url(settings.database_url))
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
     return Stores(
@@ -208,7 +208,10 @@ def _addresses(
 ) -> Addresses:
     # PIXELMETER_URL names a public address in front of us; links use it.
     public = inherited.get("PIXELMETER_URL")
-    database_url = stores.postgres.url() if stores.postgres else settings.require_database_url()
+    if stores.postgres is not None:
+        database_url = stores.postgres.url()
+    else:
+        database_url = libpq_url(settings.require_database_url())
     redis_url = stores.redis.url if stores.redis else settings.require_redis_url()
     return Addresses(
         port=options.port,

@@ -1,5 +1,6 @@
 """What can be known before anything is started: given servers answer, the storage is usable."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +10,11 @@ import redis
 from app.local.errors import AddressError
 
 CONNECT_TIMEOUT_S = 5
+
+
+def libpq_url(url: str) -> str:
+    """A database address without the name of SQLAlchemy's driver, as psycopg and psql take it."""
+    return re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url)
 
 
 def check_database(url: str) -> None:

@@ -2,7 +2,13 @@ import pytest
 
 from app.local.errors import AddressError
 from app.local.ports import free_port
-from app.local.preflight import check_database, check_redis, check_storage, hide_password
+from app.local.preflight import (
+    check_database,
+    check_redis,
+    check_storage,
+    hide_password,
+    libpq_url,
+)
 
 
 def test_a_database_that_is_away_is_named_without_its_password():
@@ -50,3 +56,8 @@ def test_a_storage_folder_is_created(tmp_path):
 def test_an_address_without_a_password_stays_as_it_is():
     assert hide_password("redis://host/0") == "redis://host/0"
     assert hide_password("redis://:pw@host/0") == "redis://@host/0"
+
+
+def test_the_name_of_a_driver_is_taken_out_of_an_address():
+    assert libpq_url("postgresql+psycopg://u:p@h/db?x=1") == "postgresql://u:p@h/db?x=1"
+    assert libpq_url("postgresql://h/a+b") == "postgresql://h/a+b"
