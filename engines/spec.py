@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from engines.errors import CanceledError
 from engines.manifest import Manifest, ModelVersion
 
 
@@ -107,6 +108,17 @@ class EngineResult:
     files: tuple[OutputFile, ...]
     data: Mapping[str, Any]  # JSON-ready; becomes output.data of the job
     usage: UsageReport
+
+
+class CanceledRunError(CanceledError):
+    """Raised by an engine that stopped at a checkpoint: carries the work measured until then.
+
+    A plain ``CanceledError`` says that nothing chargeable was done.
+    """
+
+    def __init__(self, detail: str, *, usage: UsageReport) -> None:
+        super().__init__(detail)
+        self.usage = usage
 
 
 class RunContext(Protocol):

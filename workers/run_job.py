@@ -124,9 +124,9 @@ def _write(services: Services, claimed: Claimed, verdict: Verdict) -> JobStatus 
             with services.sessions.begin() as session:
                 finish(session, **owner, outcome=JobStatus.FAILED, error=error)
             return JobStatus.FAILED
-        case Canceled():
+        case Canceled(usage):
             with services.sessions.begin() as session:
-                finish(session, **owner, outcome=JobStatus.CANCELED)
+                finish(session, **owner, outcome=JobStatus.CANCELED, usage=usage)
             return JobStatus.CANCELED
         case Retryable(error):
             with services.sessions.begin() as session:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from engines.errors import CanceledError, EngineError, ExhaustedError
-from engines.spec import EngineResult
+from engines.spec import CanceledRunError, EngineResult, UsageReport
 from workers.attempt_lease import StopReason
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,9 @@ class Retryable:
 
 @dataclass(frozen=True, slots=True)
 class Canceled:
-    """The customer stopped it."""
+    """The customer stopped it; the work measured until then is charged."""
+
+    usage: UsageReport | None  # None: nothing chargeable was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ def judge(
     """
     try:
         return Succeeded(run())
-    except CanceledError:
-        return _stopped(stop_reason())
+    except CanceledError as stop:
+        return _stopped(stop, stop_reason())
     except EngineError as error:
         return _refused(error)
     except MemoryError:
@@ -78,7 +80,7 @@ def _refused(error: EngineError) -> Failed | Retryable:
     return Retryable(told) if error.retryable else Failed(told)
 
 
-def _stopped(reason: StopReason | None) -> Verdict:
+def _stopped(stop: CanceledError, reason: StopReason | None) -> Verdict:
     match reason:
         case StopReason.LEASE_LOST:
             return Superseded()
@@ -92,6 +94,6 @@ def _stopped(reason: StopReason | None) -> Verdict:
                 }
             )
         case StopReason.CANCELED | None:
-            return Canceled()
+            return Canceled(stop.usage if isinstance(stop, CanceledRunError) else None)
         case _:
             assert_never(reason)

@@ -12,7 +12,7 @@ from engines.detect.drawing import Painter
 from engines.detect.models import Size, inference_size, load_detector
 from engines.detect.params import DetectParams
 from engines.detect.summary import FrameLog
-from engines.errors import EngineFaultError
+from engines.errors import CanceledError, EngineFaultError
 from engines.manifest import Manifest, ModelVersion
 from engines.media.decode import Frame
 from engines.media.encode import output_container, output_suffix
@@ -22,6 +22,7 @@ from engines.media.video import VideoWork, scan_video, transform_video
 from engines.metering import StageClock, usage_report
 from engines.registry import Services
 from engines.spec import (
+    CanceledRunError,
     Engine,
     EngineResult,
     InputFiles,
@@ -29,6 +30,7 @@ from engines.spec import (
     MediaKind,
     OutputFile,
     RunContext,
+    UsageReport,
     Work,
 )
 
@@ -110,15 +112,12 @@ class DetectEngine:
         with run.clock.aside("index"):
             index = index_video(run.files.target, self._services.limits)
         log = FrameLog(run.context.work_dir / "detections.json")
-        with log:
-            work, files = (
-                _annotate_video(run, index, log)
-                if run.annotate
-                else (
-                    _scan_video(run, index, log),
-                    (),
-                )
-            )
+        try:
+            with log:
+                work, files = _walk_video(run, index, log)
+        except CanceledError as stop:
+            usage = _usage(run, MediaKind.VIDEO, log.frames)
+            raise CanceledRunError(stop.detail, usage=usage) from stop
         listing = OutputFile(log.path, "application/json", "detections.json")
         data = {
             **log.summary(),
@@ -139,21 +138,14 @@ class DetectEngine:
         files: tuple[OutputFile, ...],
         data: Mapping[str, Any],
     ) -> EngineResult:
-        size = run.question.size
         weights = [file.sha256 for file in run.model.weights]
-        usage = usage_report(
-            run.clock,
-            work=_work(run.model, kind, count, size),
-            model=run.model,
-            execution=run.detector.execution,
-        )
         facts = {
             "model": run.model.id,
             "weights_sha256": weights[0] if weights else None,
-            "img_size": list(size),
+            "img_size": list(run.question.size),
             "timing_ms": {name: round(ms, 3) for name, ms in run.clock.asides_ms.items()},
         }
-        return EngineResult(files=files, data={**data, **facts}, usage=usage)
+        return EngineResult(files=files, data={**data, **facts}, usage=_usage(run, kind, count))
 
 
 def create(services: Services) -> Engine:
@@ -176,6 +168,15 @@ def _work(model: ModelVersion, kind: MediaKind, count: int, size: Size) -> Work:
     )
 
 
+def _usage(run: _Run, kind: MediaKind, count: int) -> UsageReport:
+    return usage_report(
+        run.clock,
+        work=_work(run.model, kind, count, run.question.size),
+        model=run.model,
+        execution=run.detector.execution,
+    )
+
+
 def _annotated_image(picture: Picture, found: list[Detection], folder: Path) -> OutputFile:
     media_type = output_type(picture.media_type)
     name = f"annotated{suffix_of(media_type)}"
@@ -185,6 +186,14 @@ def _annotated_image(picture: Picture, found: list[Detection], folder: Path) -> 
     )
     write_image(drawn, folder / name, media_type=media_type)
     return OutputFile(folder / name, media_type, name)
+
+
+def _walk_video(
+    run: _Run, index: VideoIndex, log: FrameLog
+) -> tuple[VideoWork, tuple[OutputFile, ...]]:
+    if run.annotate:
+        return _annotate_video(run, index, log)
+    return _scan_video(run, index, log), ()
 
 
 def _scan_video(run: _Run, index: VideoIndex, log: FrameLog) -> VideoWork:

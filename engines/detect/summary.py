@@ -48,6 +48,11 @@ class FrameLog:
             self._file.close()
             self._file = None
 
+    @property
+    def frames(self) -> int:
+        """How many frames were looked at so far."""
+        return self._frames
+
     def add(self, pts_s: float, detections: Sequence[Detection]) -> None:
         """The next frame, in order."""
         if self._file is None:

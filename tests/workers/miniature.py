@@ -180,6 +180,22 @@ class Platform:
             assert check(session) == []
 
 
+def measured(quantities: dict[str, float], *, media: str) -> UsageReport:
+    """What the built-in detector would report of this work."""
+    return UsageReport(
+        work=Work(quantities, {"media": media, "model": "builtin"}),
+        model="builtin@1",
+        device="cpu:test",
+        runner="opencv",
+        provider="opencv",
+        precision="none",
+        stages_ms={"detect": 1.0},
+        wall_ms=2.0,
+        cold_start_ms=0.0,
+        peak_memory_bytes=0,
+    )
+
+
 class FakeEngine:
     """Stands in for ``detect`` on the running side: does what the test tells it to."""
 
@@ -202,21 +218,7 @@ class FakeEngine:
         return EngineResult(
             files=self.outputs,
             data={"predictions": []},
-            usage=UsageReport(
-                work=Work(
-                    {"images": 1.0, "input_pixels": 640.0 * 640},
-                    {"media": "image", "model": model.name},
-                ),
-                model=model.id,
-                device="cpu:test",
-                runner="opencv",
-                provider="opencv",
-                precision="none",
-                stages_ms={"detect": 1.0},
-                wall_ms=2.0,
-                cold_start_ms=0.0,
-                peak_memory_bytes=0,
-            ),
+            usage=measured({"images": 1.0, "input_pixels": 640.0 * 640}, media="image"),
         )
 
 

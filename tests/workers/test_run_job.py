@@ -11,12 +11,13 @@ from sqlalchemy.exc import OperationalError
 
 from app.jobs.states import JobStatus
 from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
-from engines.spec import OutputFile, RunContext
-from tests.workers.miniature import FakeEngine, FakeRegistry, Platform
+from engines.spec import CanceledRunError, OutputFile, RunContext
+from tests.workers.miniature import FakeEngine, FakeRegistry, Platform, measured
 from workers import run_job
 from workers.attempt_lease import AttemptLease, Renewer
 from workers.persistence import persist
 from workers.run_job import clean_work, execute, work_root
+from workers.settle import drain
 
 
 @pytest.fixture
@@ -159,6 +160,26 @@ def test_a_running_job_is_canceled_within_two_seconds_and_shows_its_progress(
     assert time.monotonic() - asked < 3
     job = platform.job(job_id)
     assert (job["status"], job["progress_done"], job["progress_total"]) == ("canceled", 3, 10)
+
+
+def test_a_job_canceled_on_the_way_is_charged_the_work_measured_until_then(
+    platform: Platform, fake: FakeEngine
+) -> None:
+    usage = measured({"frames": 4.0, "input_pixels": 640.0 * 640}, media="video")
+
+    def behave(context: RunContext) -> None:
+        raise CanceledRunError("asked to stop", usage=usage)
+
+    fake.behave = behave
+    job_id = platform.submit()
+    assert run(platform, job_id) is JobStatus.CANCELED
+    record = platform.row("SELECT * FROM billing.usage_record WHERE job = :id", id=job_id)
+    assert (record["outcome"], record["quantities"]["frames"]) == ("canceled", 4)
+    drain(platform.services)
+    charge = platform.row("SELECT * FROM billing.charge WHERE job = :id", id=job_id)
+    # Four frames are dearer than the one picture that was quoted: the hold is the ceiling.
+    assert 0 < charge["charged"] == charge["held"]
+    platform.reconcile()
 
 
 def test_a_run_over_its_limit_fails_for_good(platform: Platform, fake: FakeEngine) -> None:

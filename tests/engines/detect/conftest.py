@@ -25,10 +25,13 @@ class Context:
 
     work_dir: Path
     canceled: bool = False
+    canceled_after: int | None = None  # work done at which somebody asks to stop
     reports: list[tuple[int, int, str]] = field(default_factory=list)
 
     def progress(self, done: int, total: int, unit: str) -> None:
         self.reports.append((done, total, unit))
+        if self.canceled_after is not None and done >= self.canceled_after:
+            self.canceled = True
 
     def checkpoint(self) -> None:
         if self.canceled:

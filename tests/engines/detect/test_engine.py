@@ -13,7 +13,7 @@ from engines.media.images import read_image
 from engines.media.limits import MediaLimits
 from engines.media.probe import probe
 from engines.registry import open_registry
-from engines.spec import InputMedia
+from engines.spec import CanceledRunError, InputMedia
 
 DATA = Path(skimage.__file__).parent / "data"
 
@@ -142,6 +142,19 @@ def test_a_canceled_run_stops_and_leaves_no_video(registry, run, clip, context, 
     with pytest.raises(CanceledError):
         run(registry, clip, "builtin", annotate=annotate)
     assert not list(context.work_dir.glob("annotated*"))
+
+
+@pytest.mark.parametrize("annotate", [False, True])
+def test_a_run_canceled_on_the_way_tells_the_frames_it_looked_at(
+    registry, run, clip, context, annotate
+):
+    context.canceled_after = 1
+    with pytest.raises(CanceledRunError) as stopped:
+        run(registry, clip, "builtin", annotate=annotate, img_size=320)
+    quantities = dict(stopped.value.usage.work.quantities)
+    assert 0 < quantities["frames"] < 10
+    assert quantities["input_pixels"] == 320 * 320
+    assert stopped.value.usage.gpu_ms > 0
 
 
 def test_yolov8n_sees_the_astronaut_and_that_the_cat_is_no_person(mirrored, run):
