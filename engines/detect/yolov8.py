@@ -69,10 +69,11 @@ def check_shapes(runner: Runner, *, family: str) -> None:
     """Refuse a network that cannot be of a family before its output is misread."""
     pictures, rows = runner.inputs[0].shape, runner.outputs[0].shape
     fits = len(pictures) == _PICTURES_RANK and pictures[1] == _CHANNELS and len(rows) == _ROWS_RANK
+    fits = fits and pictures[0] in {None, 1}  # of a fixed batch the last one would not be full
     if len(runner.inputs) != 1 or not fits:
         message = (
             f"these weights are no {family} export: they take {pictures} and give {rows}; "
-            "export the model to ONNX again and register that file"
+            "export the model to ONNX again, for one picture or a free batch, and register that"
         )
         raise EngineFaultError(message, code="weights_unreadable")
 

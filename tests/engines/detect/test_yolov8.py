@@ -4,6 +4,7 @@ import pytest
 from engines.detect.detection import Question
 from engines.detect.labels import COCO
 from engines.detect.yolov8 import YoloV8
+from engines.errors import EngineFaultError
 from engines.metering import StageClock
 
 PICTURE = np.full((720, 1280, 3), (10, 20, 30), dtype=np.uint8)  # blue, green, red
@@ -83,6 +84,12 @@ def test_free_batches_run_together_and_fixed_ones_one_by_one(fake_network):
     fixed = fake_network(table, shape=(1, 3, 640, 640))
     assert detect(free, frames=frames) == detect(fixed, frames=frames)
     assert (free.calls, fixed.calls) == (1, 3)
+
+
+def test_an_export_for_a_fixed_batch_of_several_is_refused_at_once(fake_network):
+    with pytest.raises(EngineFaultError, match="one picture or a free batch") as refused:
+        YoloV8(fake_network(rows(), shape=(4, 3, 640, 640)))
+    assert refused.value.code == "weights_unreadable"
 
 
 def test_rectangles_are_used_as_asked(fake_network):
