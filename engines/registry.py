@@ -1,6 +1,7 @@
 """Which engines and models there are, and where their weights are on this machine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -168,14 +169,18 @@ class Registry:
     def pull(self, name: str, progress: Progress | None = None) -> list[Path]:
         """Fetch every file of a model, extras too (``name`` or ``name@version``) into the store.
 
+        Engines may each have a model of that name (``builtin``): the files of all are fetched.
+
         Raises:
             InvalidInputError: code ``unknown_model``.
             WeightsError: a file cannot be fetched or is not what was registered.
         """
-        model = self._anywhere(name)
-        if model.needs_weights:
-            raise missing_weights(model, None)
-        return [self._weights.fetch(file, progress) for file in (*model.weights, *model.extras)]
+        files: dict[WeightsFile, None] = {}  # each once, in order
+        for model in self._everywhere(name):
+            if model.needs_weights:
+                raise missing_weights(model, None)
+            files |= dict.fromkeys((*model.weights, *model.extras))
+        return [self._weights.fetch(file, progress) for file in files]
 
     def verify(self) -> list[Verdict]:
         """Hash every file that is here and say what is missing or wrong."""
@@ -192,7 +197,7 @@ class Registry:
             InvalidInputError: unknown or built-in model, no such file, other bytes than ``sha256``.
             EngineFaultError: code ``weights_unreadable``, when the file is not a network.
         """
-        model = self._anywhere(name)
+        model = self._everywhere(name)[0]
         if model.runner != "onnxruntime":
             message = f"{model.id} is built in and runs on no weights; choose another model"
             raise InvalidInputError(message, code="weights_unused")
@@ -220,12 +225,16 @@ class Registry:
         )
         entry = Registered(model=model.name, version=version, weights=weights, inputs=inputs)
         self._registered.append(entry)
-        return self._anywhere(f"{model.name}@{version}")
+        return self._everywhere(f"{model.name}@{version}")[0]
 
     def _declare(self, folder: Path) -> None:
         manifest = load_manifest(folder / MANIFEST_FILE)
         if manifest.name in self._shipped:
             message = f"{folder}: the engine {manifest.name} is declared twice"
+            raise ManifestError(message)
+        known = [model for other in self._shipped.values() for model in other.models]
+        if taken := _shared_networks(known, manifest.models):
+            message = f"{folder}: another engine has a model {taken[0]} already; choose a new name"
             raise ManifestError(message)
         self._shipped[manifest.name] = manifest
         self._folders[manifest.name] = folder
@@ -233,15 +242,24 @@ class Registry:
     def _all(self) -> list[ModelVersion]:
         return [model for manifest in self.manifests().values() for model in manifest.models]
 
-    def _anywhere(self, name: str) -> ModelVersion:
+    def _everywhere(self, name: str) -> list[ModelVersion]:
+        """What a name means in each engine that has it; never empty."""
+        found = []
         for engine in self._shipped:
-            try:
-                return self.resolve(engine, name)
-            except InvalidInputError:
-                continue
+            with suppress(InvalidInputError):
+                found.append(self.resolve(engine, name))
+        if found:
+            return found
         names = ", ".join(dict.fromkeys(model.name for model in self._all()))
         message = f"no engine has a model {name!r}; there are {names}"
         raise InvalidInputError(message, code="unknown_model")
+
+
+def _shared_networks(known: Iterable[ModelVersion], added: Iterable[ModelVersion]) -> list[str]:
+    """Names that two engines want: an operator's file is registered for a model's name alone."""
+    mine, theirs = tuple(added), tuple(known)
+    shared = {each.name for each in mine} & {each.name for each in theirs}
+    return sorted(shared & {each.name for each in (*mine, *theirs) if each.runner != "opencv"})
 
 
 def open_registry(

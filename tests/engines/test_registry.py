@@ -3,9 +3,10 @@ import shutil
 import pytest
 
 from engines.errors import EngineFaultError, InvalidInputError
+from engines.manifest import ManifestError
 from engines.presence import Presence
 from engines.registry import Registry, open_registry
-from engines.weights import WeightsError
+from engines.weights import WeightsError, WeightsStore
 
 
 @pytest.fixture
@@ -96,6 +97,23 @@ def test_pull_copies_from_a_folder_mirror_into_the_store(engine_folder, weights,
     registry = Registry([engine_folder(weights)], store=store, mirror=str(mirror))
     assert registry.pull("net") == [store / "net.onnx"]
     assert registry.weights_path(registry.resolve("sums", "net")) == store / "net.onnx"
+
+
+def test_pull_brings_what_every_engine_needs_for_a_name(monkeypatch, store):
+    fetched = []
+    monkeypatch.setattr(WeightsStore, "fetch", lambda _, file, __: fetched.append(file.file))
+    open_registry(store=store).pull("builtin")  # of detect, which needs nothing, and colorize
+    assert fetched == ["face_detection_yunet_2023mar.onnx"]
+
+
+def test_two_engines_cannot_give_one_name_to_a_network(engine_folder, weights, store, tmp_path):
+    first = engine_folder(weights)
+    second = tmp_path / "products"
+    shutil.copytree(first, second)
+    manifest = second / "engine.toml"
+    manifest.write_text(manifest.read_text().replace('name = "sums"', 'name = "products"'))
+    with pytest.raises(ManifestError, match="already; choose a new name"):
+        Registry([first, second], store=store)
 
 
 def test_verify_tells_every_file(engine_folder, weights, store, mirror):
