@@ -6,7 +6,6 @@ warm stone in the middle tones, neutral blacks, ivory whites. It guesses; it kno
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,15 +35,7 @@ LEAVES_SHARE = (0.22, 0.30)  # from none to full
 LEAVES_LIGHT = (12.0, 72.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Painting:
-    """The colours and what was believed to be seen."""
-
-    colour: Colour
-    seen: dict[str, float]  # sky, leaves, skin -> share of the picture
-
-
-def paint(light: Light, faces: Sequence[Face]) -> Painting:
+def paint(light: Light, faces: Sequence[Face]) -> Colour:
     """Return believable, muted colours for a lightness picture.
 
     Args:
@@ -65,8 +56,7 @@ def paint(light: Light, faces: Sequence[Face]) -> Painting:
         (skin, skin_colour(light, faces)),
     ):
         colour += (layer - colour) * weights[..., None]
-    seen = {"sky": sky, "leaves": leaves, "skin": skin}
-    return Painting(colour, {name: round(float(each.mean()), 3) for name, each in seen.items()})
+    return colour
 
 
 def _tones(light: Light, curve: tuple[tuple[float, float, float], ...]) -> Colour:

@@ -1,9 +1,4 @@
-"""Where five face points belong, and the similarity that brings them there.
-
-Templates are fractions of the side of a square crop, in the point order of ``engines.faces.face``.
-"""
-
-from enum import Enum
+"""The similarity (turn, scale and shift) that brings one face's points onto another's."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,36 +18,6 @@ class UnusableFaceError(InvalidInputError):
     """Raised when a face's points do not fix a position: coincident, infinite or contradictory."""
 
     code = "face_unusable"
-
-
-class Template(Enum):
-    """Crops that face networks were trained on."""
-
-    ARCFACE_112 = (  # recognisers: version 2 of the template, tighter than version 1
-        (0.34191607, 0.46157411),
-        (0.65653393, 0.45983393),
-        (0.50022500, 0.64050536),
-        (0.37097589, 0.82469196),
-        (0.63151696, 0.82325089),
-    )
-    ARCFACE_128 = (  # swappers: the same numbers in pixels, 8 px of margin on each side
-        (0.36167656, 0.40387734),
-        (0.63696719, 0.40235469),
-        (0.50019687, 0.56044219),
-        (0.38710391, 0.72160547),
-        (0.61507734, 0.72034453),
-    )
-    FFHQ_512 = (  # enhancers
-        (0.37691676, 0.46864664),
-        (0.62285697, 0.46912813),
-        (0.50123859, 0.61331904),
-        (0.39308822, 0.72541100),
-        (0.61150205, 0.72490465),
-    )
-
-    def points(self, side_px: float) -> Points:
-        """Return the five points in a crop of ``side_px`` pixels."""
-        return np.asarray(self.value, dtype=np.float64) * side_px
 
 
 def similarity(source: Points, target: Points) -> Affine:
@@ -83,12 +48,6 @@ def similarity(source: Points, target: Points) -> Affine:
     a = product / p_power
     b = q_mean - a * p_mean
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], dtype=np.float64)
-
-
-def invert(matrix: Affine) -> Affine:
-    """Return the inverse of a similarity."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.hstack([linear, -linear @ matrix[:, 2:]])
 
 
 def apply(matrix: Affine, points: Points) -> Points:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 NO_TIMESTAMP = -(1 << 63)
+_DISCARD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,6 @@ class Packet:
     duration: int
     size: int  # bytes
     checksum: str
-    key: bool  # decodable on its own
     discard: bool  # an edit list cuts it away after decoding
 
 
@@ -61,10 +61,8 @@ class Table:
 def _packet(line: str) -> Packet:
     fields = [part.strip() for part in line.split(",")]
     stream, dts, pts, duration, size = (_integer(part) for part in fields[:5])
-    # Without F= a packet is a plain key frame; F=0x1 and more keep the key bit and add others.
-    flags = next((int(part[2:], 16) for part in fields[6:] if part.startswith("F=")), 1)
-    key, discard = bool(flags & 1), bool(flags & 4)
-    return Packet(stream, dts, pts, duration, size, fields[5], key, discard)
+    flags = next((int(part[2:], 16) for part in fields[6:] if part.startswith("F=")), 0)
+    return Packet(stream, dts, pts, duration, size, fields[5], bool(flags & _DISCARD))
 
 
 def _integer(text: str) -> int:

@@ -1,12 +1,11 @@
 """Every frame of a video by its exact timestamp, without decoding and without ffprobe.
 
-``ffmpeg -c copy -f framecrc`` prints one line per packet: timestamps, duration and whether it is a
-key frame. A second short run decodes the first frame, which proves that the file can be decoded
-and says how large a shown frame is. Where packets are not frames (hidden frames, missing
-timestamps) the second run decodes everything.
+``ffmpeg -c copy -f framecrc`` prints one line per packet with its timestamps and duration. A second
+short run decodes the first frame, which proves that the file can be decoded and says how large a
+shown frame is. Where packets are not frames (hidden frames, missing timestamps) the second run
+decodes everything.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -43,7 +42,6 @@ class VideoIndex:
     codec: str
     time_base: Fraction
     pts: tuple[int, ...]  # ascending; one per frame
-    keyframes: tuple[int, ...]  # their pts, ascending
     last_duration: int  # of the last frame, ticks
     width: int
     height: int
@@ -69,11 +67,6 @@ class VideoIndex:
         return self.frames / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
-    def start_s(self) -> float:
-        """When the first frame is shown; 0.5 if the sound starts half a second earlier."""
-        return self.seconds(self.pts[0])
-
-    @property
     def has_audio(self) -> bool:
         """Whether any sound track exists."""
         return any(track.kind == "audio" for track in self.tracks)
@@ -81,11 +74,6 @@ class VideoIndex:
     def seconds(self, pts: int) -> float:
         """Convert ticks to seconds."""
         return float(pts * self.time_base)
-
-    def contains(self, pts: int) -> bool:
-        """Whether a frame is shown at exactly this tick."""
-        place = bisect_left(self.pts, pts)
-        return place < len(self.pts) and self.pts[place] == pts
 
     def info(self) -> MediaInfo:
         """Return the facts that the platform keeps about a file."""
@@ -136,7 +124,6 @@ def index_video(path: Path, limits: MediaLimits | None = None) -> VideoIndex:
         codec=codec,
         time_base=time_base,
         pts=pts,
-        keyframes=tuple(sorted(packet.pts for packet in packets if packet.key)),
         last_duration=_last_duration(frames, pts),
         width=width,
         height=height,

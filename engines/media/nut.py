@@ -6,7 +6,6 @@ at its tick. One stream, key frames only, a sync point before each frame.
 The format: https://ffmpeg.org/~michael/nut.txt (version 3).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -98,11 +97,3 @@ class RawPictures:
         # Time base 0, absolute timestamps, any distance between frames, no reordering, no flags.
         middle = b"".join(map(number, (0, 0, 1 << 30, 0, 0, 0)))
         return start + middle + b"".join(map(number, (self.width, self.height, *sample, 0)))
-
-
-def write_all(pictures: RawPictures, frames: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
-    """Yield the bytes of a whole stream; ``frames`` are (pts in ticks, pixels)."""
-    yield pictures.header()
-    for pts, pixels in frames:
-        yield pictures.frame_header(pts)
-        yield pixels

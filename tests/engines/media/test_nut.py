@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from engines.media.index import index_video
-from engines.media.nut import RawPictures, checksum, number, write_all
+from engines.media.nut import RawPictures, checksum, number
 from engines.media.video import read_frames
+
+
+def stream(pictures, frames):
+    """The bytes of a whole stream; ``frames`` are (pts in ticks, picture)."""
+    parts = [pictures.frame_header(pts) + pixels.tobytes() for pts, pixels in frames]
+    return pictures.header() + b"".join(parts)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +33,7 @@ def test_ffmpeg_reads_every_timestamp_back(tmp_path, make, base):
     times = [0, 1, 5, 100, 12345, 10**9]
     frames = [(pts, np.full((4, 6, 3), 10 * place, np.uint8)) for place, pts in enumerate(times)]
     path = tmp_path / "raw.nut"
-    pictures = RawPictures(6, 4, base, Fraction(4, 3))
-    path.write_bytes(b"".join(write_all(pictures, ((pts, p.tobytes()) for pts, p in frames))))
+    path.write_bytes(stream(RawPictures(6, 4, base, Fraction(4, 3)), frames))
     table = make("-copyts", "-f", "nut", "-i", str(path), "-c", "copy", "-f", "framecrc", "-")
     lines = table.decode().splitlines()
     assert f"#tb 0: {base.numerator}/{base.denominator}" in lines
@@ -47,9 +52,8 @@ def test_pixels_come_through_unchanged(tmp_path, make):
     random = np.random.default_rng(5)
     pictures = [random.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(3)]
     raw, path = tmp_path / "raw.nut", tmp_path / "lossless.mkv"
-    stream = RawPictures(16, 16, Fraction(1, 1000))
-    frames = ((40 * place, picture.tobytes()) for place, picture in enumerate(pictures))
-    raw.write_bytes(b"".join(write_all(stream, frames)))
+    frames = ((40 * place, picture) for place, picture in enumerate(pictures))
+    raw.write_bytes(stream(RawPictures(16, 16, Fraction(1, 1000)), frames))
     make("-f", "nut", "-i", str(raw), "-c:v", "ffv1", "-pix_fmt", "bgr0", str(path))
     for frame, picture in zip(read_frames(path, index_video(path)), pictures, strict=True):
         assert np.array_equal(frame.pixels, picture)

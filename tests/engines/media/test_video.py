@@ -128,9 +128,9 @@ def test_sound_keeps_its_distance_to_the_picture(clip, tmp_path, make):
         table = make("-copyts", "-i", str(path), "-map", "0:a", "-c", "copy", "-f", "framecrc", "-")
         return [line for line in table.decode().splitlines() if not line.startswith("#")]
 
-    _, _, result = transform(clip("late.mp4"), tmp_path)
+    before, _, result = transform(clip("late.mp4"), tmp_path)
     assert sound(clip("late.mp4")) == sound(result)
-    assert index_video(result).start_s == pytest.approx(index_video(clip("late.mp4")).start_s)
+    assert index_video(result).pts[0] == before.pts[0] > 0
 
 
 def test_rotation_is_in_the_pixels_and_no_longer_in_a_tag(clip, tmp_path):
