@@ -6,7 +6,11 @@ from typing import BinaryIO
 
 _HEAD_BYTES = 4096
 _TS_PACKET, _TS_SYNC = 188, 0x47
-_STILL_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"miaf"})
+# AVIF and HEIC pictures begin like an MP4.
+STILL_BRANDS = frozenset(
+    {b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+    | {b"mif1", b"msf1", b"miaf"}
+)
 _MOV_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 _NESTING = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 _PROTECTED = frozenset({b"encv", b"enca"})
@@ -45,7 +49,7 @@ def _mov_family(head: bytes) -> Container | None:
     if head[4:8] != b"ftyp":
         return MOV
     brand = head[8:12]
-    if brand in _STILL_BRANDS:
+    if brand in STILL_BRANDS:
         return None
     return MOV if brand == b"qt  " else MP4
 

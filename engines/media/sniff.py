@@ -1,11 +1,8 @@
 """What a file is, by its first bytes. Names and declared types are never looked at."""
 
-from engines.media.containers import recognize
+from engines.media.containers import STILL_BRANDS, recognize
 
 SNIFF_BYTES = 4096
-_STILL_BRANDS = frozenset(
-    {b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-)
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -59,7 +56,7 @@ def refused_kind(first_bytes: bytes) -> str:
     for start, kind in _REFUSED:
         if first_bytes.startswith(start):
             return kind
-    if first_bytes[4:8] == b"ftyp" and first_bytes[8:12] in _STILL_BRANDS:
+    if first_bytes[4:8] == b"ftyp" and first_bytes[8:12] in STILL_BRANDS:
         return "an AVIF or HEIC picture"
     text = first_bytes.lower()
     for mark, kind in _REFUSED_TEXT:

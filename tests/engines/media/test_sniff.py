@@ -34,6 +34,8 @@ def test_accepted_files_are_known_by_their_first_bytes(first, media_type):
         (b"%PDF-1.7", "PDF"),
         (b"\x00\x00\x00\x1cftypavif", "AVIF"),
         (b"\x00\x00\x00\x18ftypheic", "HEIC"),
+        (b"\x00\x00\x00\x18ftypheim", "HEIC"),
+        (b"\x00\x00\x00\x18ftypmiaf", "AVIF"),
         (b"\x00\x00\x00\x0cjP  \r\n", "JPEG 2000"),
         (b"PK\x03\x04", "ZIP"),
         (b"BMP is a word", "neither"),
