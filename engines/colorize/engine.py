@@ -1,8 +1,7 @@
 """The ``colorize`` engine: colour for black-and-white pictures, light untouched."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,8 +13,9 @@ from engines.colorize.params import ColorizeParams, Kind
 from engines.errors import EngineFaultError, InvalidInputError
 from engines.faces.choice import face_detector
 from engines.faces.face import Face
-from engines.manifest import Manifest, ModelVersion, load_manifest
-from engines.media.images import Picture, output_type, read_image, suffix_of, write_image
+from engines.manifest import Manifest, ModelVersion
+from engines.media.images import read_image
+from engines.media.results import save_picture
 from engines.metering import Execution, StageClock, usage_report
 from engines.registry import Services
 from engines.runners.base import Runner
@@ -24,7 +24,6 @@ from engines.spec import (
     InputFiles,
     InputMedia,
     MediaKind,
-    OutputFile,
     RunContext,
     Work,
 )
@@ -43,7 +42,7 @@ class Colorize:
     params_model: type[BaseModel] = ColorizeParams
 
     def __init__(self, services: Services) -> None:
-        self.manifest: Manifest = load_manifest(Path(__file__).with_name("engine.toml"))
+        self.manifest: Manifest = services.registry.manifest("colorize")
         self._services = services
 
     def plan(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> Work:
@@ -82,8 +81,9 @@ class Colorize:
                 pixels = upscale.enlarge(pixels, wanted.upscale)
                 alpha = None if alpha is None else upscale.enlarge(alpha, wanted.upscale)
         with clock.aside("encode"):
-            whole = Picture(pixels=pixels, alpha=alpha, icc=picture.icc)
-            file = _write(whole, picture.media_type, files.target.stem, context.work_dir)
+            whole = replace(picture, pixels=pixels, alpha=alpha)
+            name = f"{files.target.stem}-colorized"
+            file = save_picture(whole, context.work_dir, stem="colorized", name=name)
         context.progress(2, 2, "steps")
         work = _work(model, wanted, kind=looked.kind, size=(picture.width, picture.height))
         data = {
@@ -139,7 +139,7 @@ class Colorize:
         if model.runner == "opencv":
             with clock.stage("infer"):
                 light = _fitted_light(pixels, size)
-                colour = paint(light, _scaled(faces, pixels, light)).colour
+                colour = paint(light, _scaled(faces, pixels, light))
             return _Drawn(light, colour, size=size, execution=Execution.opencv())
         loaded = self._services.sessions.runner(self._services.registry.weights_path(model))
         clock.add_cold_start(loaded.cold_start_ms)
@@ -205,13 +205,6 @@ def _own_size(model: ModelVersion) -> int:
     if not isinstance(size, int):
         raise EngineFaultError(f"{model.id} does not say its input_size in engine.toml")
     return size
-
-
-def _write(picture: Picture, media_type: str, stem: str, folder: Path) -> OutputFile:
-    media_type = output_type(media_type)
-    path = folder / f"colorized{suffix_of(media_type)}"
-    write_image(picture, path, media_type=media_type)
-    return OutputFile(path=path, media_type=media_type, name=f"{stem}-colorized{path.suffix}")
 
 
 def _work(

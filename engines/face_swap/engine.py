@@ -1,7 +1,7 @@
 """The ``face-swap`` engine: a source face onto the faces of a target picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from engines.face_swap.selection import choose, most_faces
 from engines.faces.choice import face_detector
 from engines.faces.face import Face, FaceDetector, Pixels
 from engines.faces.geometry import UnusableFaceError
-from engines.manifest import Manifest, ModelVersion, load_manifest
-from engines.media.images import Picture, output_type, read_image, suffix_of, write_image
+from engines.manifest import Manifest, ModelVersion
+from engines.media.images import read_image
+from engines.media.results import save_picture
 from engines.metering import Execution, StageClock, usage_report
 from engines.registry import Services
 from engines.spec import (
@@ -24,7 +25,6 @@ from engines.spec import (
     InputFiles,
     InputMedia,
     MediaKind,
-    OutputFile,
     RunContext,
     Work,
 )
@@ -43,7 +43,7 @@ class FaceSwap:
     params_model: type[BaseModel] = FaceSwapParams
 
     def __init__(self, services: Services) -> None:
-        self.manifest: Manifest = load_manifest(Path(__file__).with_name("engine.toml"))
+        self.manifest: Manifest = services.registry.manifest("face-swap")
         self._services = services
 
     def plan(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> Work:
@@ -83,7 +83,8 @@ class FaceSwap:
             pixels, chosen, source, wanted=wanted, clock=clock, context=context
         )
         with clock.aside("encode"):
-            file = _write(target, pixels, files.target.stem, context.work_dir)
+            whole, name = replace(target, pixels=pixels), f"{files.target.stem}-swapped"
+            file = save_picture(whole, context.work_dir, stem="swapped", name=name)
         size = target.width, target.height
         work = _work(model, wanted, size=size, faces=len(swapped))
         data = {
@@ -172,14 +173,6 @@ def _enhance(layer: Layer, face: Face, *, level: int) -> Layer:
     width = face.box[2] - face.box[0]
     pixels = detail.enhance(layer.pixels, level=level, face_side_px=width)
     return Layer(window=layer.window, pixels=pixels, weights=layer.weights)
-
-
-def _write(target: Picture, pixels: Pixels, stem: str, folder: Path) -> OutputFile:
-    media_type = output_type(target.media_type)
-    path = folder / f"swapped{suffix_of(media_type)}"
-    picture = Picture(pixels=pixels, alpha=target.alpha, icc=target.icc)
-    write_image(picture, path, media_type=media_type)
-    return OutputFile(path=path, media_type=media_type, name=f"{stem}-swapped{path.suffix}")
 
 
 def _work(
