@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.db import open_engine
+from app.local.errors import AddressError
 from app.secret_box import open_secret_box
 from app.tenants.service import CHOICES, create_key, create_tenant, find_tenants, revoke_key
 from billing.amounts import from_number
@@ -138,6 +140,9 @@ def _transaction(context: Context) -> Iterator[Session]:
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+    except OperationalError as error:
+        message = f"The database does not answer: {error.orig}"
+        raise AddressError(message) from error
     finally:
         engine.dispose()
 

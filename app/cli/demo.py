@@ -21,6 +21,7 @@ from app.demo.plan import DemoJob, own_jobs, shipped_jobs
 from app.demo.run import DemoReport, run_demo
 from app.local.launch import start_detached, stop_running
 from app.local.ports import LOOPBACK, free_port
+from app.local.processes import own_environment
 from app.local.state import PlatformState, read_json, read_state, running_pid
 from app.settings import environment
 from billing.reconcile import check
@@ -82,11 +83,8 @@ def _platform(context: Context) -> Iterator[PlatformState]:
         yield state
         return
     allowed = ",".join(sorted({*context.settings.outbound_allow, LOOPBACK}))
-    inherited = {
-        **environment(),
-        "PIXELMETER_HOME": str(context.settings.home),
-        "PIXELMETER_OUTBOUND_ALLOW": allowed,
-    }
+    inherited = own_environment(context.settings, inherited=environment())
+    inherited["PIXELMETER_OUTBOUND_ALLOW"] = allowed
     inherited.pop("PIXELMETER_URL", None)  # of another platform: this one has its own address
     arguments = ["--port", str(free_port())]
     with context.console.status("Starting a platform of its own ..."):

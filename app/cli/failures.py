@@ -15,5 +15,6 @@ SHOWN = (
     EngineError,
     LocalError,
     MissingSettingError,
+    OSError,  # a folder that cannot be written, a full disk: the message names the path
     ProblemError,
 )

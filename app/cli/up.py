@@ -14,6 +14,7 @@ from app.local.errors import LocalError
 from app.local.launch import forget_stale, start_detached
 from app.local.options import UpOptions
 from app.local.ports import free_port
+from app.local.processes import own_environment
 from app.local.state import PlatformState
 from app.settings import Settings, environment
 
@@ -85,7 +86,7 @@ def _detach(context: Context, options: UpOptions) -> None:
     if stale_pid is not None:
         context.console.print(f"Cleaned up after a supervisor that was killed (pid {stale_pid}).")
     arguments = ["--port", str(options.port), "--gpu-workers", str(options.gpu_workers)]
-    inherited = {**environment(), "PIXELMETER_HOME": str(context.settings.home)}
+    inherited = own_environment(context.settings, inherited=environment())
     _announce(context, start_detached(context.layout, arguments, environment=inherited))
     context.console.print("Stop it with [bold]pixelmeter down[/].")
 

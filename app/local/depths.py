@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import redis
 
 from app.jobs.states import PRIORITY_LEVELS
+from app.local.errors import AddressError
 from app.local.processes import every_queue
 
 ACTIVE = ("queued", "starting", "processing", "finalizing")
@@ -27,8 +29,24 @@ def read_depths(database_url: str, redis_url: str) -> Depths:
     """Ask both stores.
 
     Raises:
-        psycopg.OperationalError: the database is away.
+        AddressError: the database does not answer.
     """
+    try:
+        counts, one = _ask_database(database_url)
+    except psycopg.OperationalError as error:
+        message = f"PostgreSQL does not answer, so nothing is known about jobs: {error}"
+        raise AddressError(message) from error
+    oldest, unsettled, due = one if one is not None else (None, 0, 0)
+    return Depths(
+        jobs={status: counts.get(status, 0) for status in ACTIVE},
+        oldest_queued_s=oldest,
+        unsettled=int(unsettled),
+        deliveries_due=int(due),
+        queues=_queue_lengths(redis_url),
+    )
+
+
+def _ask_database(database_url: str) -> tuple[dict[str, int], tuple[Any, ...] | None]:
     with psycopg.connect(database_url, connect_timeout=3) as connection:
         found = connection.execute(
             "SELECT status, count(*) FROM job WHERE status = ANY(%s) GROUP BY status",
@@ -43,15 +61,7 @@ def read_depths(database_url: str, redis_url: str) -> Depths:
             FROM job WHERE status = 'queued'
             """
         ).fetchone()
-    counts = {str(status): int(number) for status, number in found}
-    oldest, unsettled, due = one if one is not None else (None, 0, 0)
-    return Depths(
-        jobs={status: counts.get(status, 0) for status in ACTIVE},
-        oldest_queued_s=oldest,
-        unsettled=int(unsettled),
-        deliveries_due=int(due),
-        queues=_queue_lengths(redis_url),
-    )
+    return {str(status): int(number) for status, number in found}, one
 
 
 def _queue_lengths(redis_url: str) -> Mapping[str, int | None]:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psutil
 
@@ -17,11 +17,12 @@ STOP_TIMEOUT_S = 90.0
 
 
 def start_detached(
-    layout: Layout, arguments: Sequence[str], *, environment: dict[str, str]
+    layout: Layout, arguments: Sequence[str], *, environment: Mapping[str, str]
 ) -> PlatformState:
     """Run ``pixelmeter up`` with these arguments in a session of its own; wait until it is ready.
 
-    The new process says over a pipe how it went; its later words go to ``logs/supervisor.log``.
+    ``environment`` has absolute folders only (``own_environment``). The new process says over a
+    pipe how it went; its later words go to ``logs/supervisor.log``.
 
     Raises:
         LocalError: it could not start; the message is the one it gave.
@@ -36,7 +37,7 @@ def start_detached(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=CODE_ROOT,
-            env=environment,
+            env=dict(environment),
             pass_fds=(writing,),
             start_new_session=True,
         )

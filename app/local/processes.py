@@ -49,15 +49,23 @@ def every_queue() -> tuple[str, ...]:
     return gpu_queues() + BILLING_QUEUES + WEBHOOK_QUEUES
 
 
+def own_environment(settings: Settings, *, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment with absolute folders: our processes start in the code's folder."""
+    ours = {"PIXELMETER_HOME": str(settings.home)}
+    mirror = settings.model_mirror
+    if mirror is not None and "://" not in mirror:
+        ours["PIXELMETER_MODEL_MIRROR"] = str(Path(mirror).resolve())
+    if settings.test_media is not None:
+        ours["PIXELMETER_TEST_MEDIA"] = str(settings.test_media)
+    return {**inherited, **ours}
+
+
 def child_environment(
     settings: Settings, addresses: Addresses, *, inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of our own processes: the caller's, with this run's addresses in it.
-
-    Relative folders are made absolute, since children start in the code's folder.
-    """
-    ours = {
-        "PIXELMETER_HOME": str(settings.home),
+    """The environment of our own processes: the caller's, with this run's addresses in it."""
+    return {
+        **own_environment(settings, inherited=inherited),
         "DATABASE_URL": addresses.database_url,
         "REDIS_URL": addresses.redis_url,
         "STORAGE_URL": addresses.storage_url,
@@ -66,12 +74,6 @@ def child_environment(
         "REMAP_SIGTERM": "SIGQUIT",
         "PYTHONUNBUFFERED": "1",
     }
-    mirror = settings.model_mirror
-    if mirror is not None and "://" not in mirror:
-        ours["PIXELMETER_MODEL_MIRROR"] = str(Path(mirror).resolve())
-    if settings.test_media is not None:
-        ours["PIXELMETER_TEST_MEDIA"] = str(settings.test_media)
-    return {**inherited, **ours}
 
 
 def postgres_process(

@@ -1,6 +1,8 @@
 import os
 import signal
 import stat
+import tempfile
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,8 +15,15 @@ from app.local.supervisor import StopSignals, Supervisor
 
 
 @pytest.fixture
-def layout(tmp_path):
-    layout = Layout(tmp_path / "home")
+def folder():
+    """Not pytest's own: as root that one is closed to the server's user whenever a run begins."""
+    with tempfile.TemporaryDirectory(prefix="pmtest-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def layout(folder):
+    layout = Layout(folder / "home")
     layout.create()
     return layout
 
@@ -55,8 +64,8 @@ def test_it_starts_keeps_data_across_a_kill_and_leaves_no_socket(layout, supervi
     server.prepare()
 
 
-def test_a_home_with_a_long_path_and_odd_characters_works(tmp_path):
-    layout = Layout(tmp_path / "a home, with 100% odd characters" / ("deep" * 20))
+def test_a_home_with_a_long_path_and_odd_characters_works(folder):
+    layout = Layout(folder / "a home, with 100% odd characters" / ("deep" * 20))
     layout.create()
     supervisor = Supervisor(layout=layout, asked=StopSignals(), changed=lambda: None)
     try:
