@@ -1,7 +1,7 @@
 """The detect engine: plan, run on a picture, run on a video."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from engines.errors import CanceledError, EngineFaultError
 from engines.manifest import Manifest, ModelVersion
 from engines.media.decode import Frame
 from engines.media.encode import output_container, output_suffix
-from engines.media.images import Picture, output_type, read_image, suffix_of, write_image
+from engines.media.images import Picture, read_image
 from engines.media.index import VideoIndex, index_video
+from engines.media.results import save_picture
 from engines.media.video import VideoWork, scan_video, transform_video
 from engines.metering import StageClock, usage_report
 from engines.registry import Services
@@ -178,14 +179,9 @@ def _usage(run: _Run, kind: MediaKind, count: int) -> UsageReport:
 
 
 def _annotated_image(picture: Picture, found: list[Detection], folder: Path) -> OutputFile:
-    media_type = output_type(picture.media_type)
-    name = f"annotated{suffix_of(media_type)}"
     painter = Painter(width=picture.width, height=picture.height)
-    drawn = Picture(
-        pixels=painter.draw(picture.pixels, found), alpha=picture.alpha, icc=picture.icc
-    )
-    write_image(drawn, folder / name, media_type=media_type)
-    return OutputFile(folder / name, media_type, name)
+    drawn = replace(picture, pixels=painter.draw(picture.pixels, found))
+    return save_picture(drawn, folder, stem="annotated", name="annotated")
 
 
 def _walk_video(
