@@ -2,13 +2,23 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import matplotlib.cbook
 import numpy as np
 import onnx
 import pytest
+import skimage.data
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
+
+from engines.errors import CanceledError
+from engines.registry import Registry, Services, open_registry
+
+Pixels = NDArray[np.uint8]
 
 
 @pytest.fixture
@@ -102,3 +112,66 @@ def save_image(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return save
+
+
+def _bgr(rgb: NDArray[Any]) -> Pixels:
+    return np.ascontiguousarray(rgb[:, :, 2::-1])
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Pixels:
+    return _bgr(skimage.data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def hopper() -> Pixels:
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as stream:
+        return _bgr(np.asarray(Image.open(stream).convert("RGB")))
+
+
+@pytest.fixture(scope="session")
+def cat() -> Pixels:
+    return _bgr(skimage.data.chelsea())
+
+
+@pytest.fixture(scope="session")
+def camera() -> Pixels:
+    """A photographer on a lawn under an open sky, one channel."""
+    return np.asarray(skimage.data.camera())
+
+
+@dataclass
+class Context:
+    """A run that is watched, and that may be told to stop."""
+
+    work_dir: Path
+    canceled: bool = False
+    canceled_after: int | None = None  # work done at which somebody asks to stop
+    reports: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        self.reports.append((done, total, unit))
+        if self.canceled_after is not None and done >= self.canceled_after:
+            self.canceled = True
+
+    def checkpoint(self) -> None:
+        if self.canceled:
+            raise CanceledError("asked to stop")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Context(folder)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """No weights at all: everything that must work without them."""
+    return open_registry(store=tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def services(registry: Registry) -> Services:
+    return Services(registry=registry, sessions=registry.sessions, limits=registry.limits)

@@ -1,8 +1,5 @@
 """Pictures of any size that probing lets through get an answer from every engine."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,19 +14,6 @@ from engines.spec import EngineResult, InputFiles, InputMedia
 SIZES = [(1, 1), (2, 1), (1, 2), (23, 24), (8000, 2), (2, 8000), (16_383, 1)]
 BUILT_IN = [("detect", "builtin"), ("colorize", "builtin"), ("face-swap", "classical")]
 NETWORKS = [("detect", "yolov8n"), ("detect", "yolox-nano"), ("colorize", "tiny")]
-
-
-@dataclass
-class Context:
-    """A run that nobody watches."""
-
-    work_dir: Path
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        """Ignore it."""
-
-    def checkpoint(self) -> None:
-        """Go on."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +33,7 @@ def equipped(tmp_path_factory, model_mirror):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, context):
     """Probe, plan and run one noisy picture through one model, as the platform does."""
 
     def go(registry, engine_name: str, model: str, size: tuple[int, int]) -> EngineResult:
@@ -64,9 +48,7 @@ def run(tmp_path):
         swaps = engine.manifest.sources != "none"
         engine.plan(version, params, InputMedia(info, (info,) if swaps else ()))
         files = InputFiles(path, info, (path,) if swaps else ())
-        folder = tmp_path / "work"
-        folder.mkdir()
-        return engine.run(version, params, files, Context(folder))
+        return engine.run(version, params, files, context)
 
     return go
 

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,40 +8,13 @@ import skimage
 from numpy.typing import NDArray
 
 from engines.detect.params import DetectParams
-from engines.errors import CanceledError
 from engines.media.images import read_image
 from engines.media.limits import MediaLimits
 from engines.media.probe import probe
 from engines.registry import Registry, open_registry
 from engines.runners.base import TensorSpec
 from engines.runners.fake import FakeRunner
-from engines.spec import EngineResult, InputFiles, InputMedia, Work
-
-
-@dataclass
-class Context:
-    """A run that is watched, and that may be told to stop."""
-
-    work_dir: Path
-    canceled: bool = False
-    canceled_after: int | None = None  # work done at which somebody asks to stop
-    reports: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        self.reports.append((done, total, unit))
-        if self.canceled_after is not None and done >= self.canceled_after:
-            self.canceled = True
-
-    def checkpoint(self) -> None:
-        if self.canceled:
-            raise CanceledError("asked to stop")
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Context:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Context(folder)
+from engines.spec import EngineResult, InputFiles, InputMedia, RunContext, Work
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +63,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def run(context: Context) -> Callable[..., tuple[Work, EngineResult]]:
+def run(context: RunContext) -> Callable[..., tuple[Work, EngineResult]]:
     """Plan and run detection on a file as the platform does."""
 
     def go(
