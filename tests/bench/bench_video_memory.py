@@ -187,16 +187,18 @@ class _Sampler(threading.Thread):
     def run(self) -> None:
         try:
             while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
-                tree = [self._root, *self._root.children(recursive=True)]
-                self.peak = max(self.peak, sum(_resident(process) for process in tree))
+                tree = self._root.children(recursive=True)
+                children = sum(_resident(each, parent=self._root.name()) for each in tree)
+                self.peak = max(self.peak, _resident(self._root) + children)
                 time.sleep(SAMPLE_S)
         except psutil.NoSuchProcess:
             return
 
 
-def _resident(process: psutil.Process) -> int:
+def _resident(process: psutil.Process, *, parent: str | None = None) -> int:
+    """Bytes; none for a child between fork and exec, which still shares its parent's pages."""
     try:
-        return int(process.memory_info().rss)
+        return 0 if process.name() == parent else int(process.memory_info().rss)
     except psutil.NoSuchProcess:
         return 0
 

@@ -385,7 +385,9 @@ def tree_peak(path, folder):
             total = 0
             for process in [me, *me.children(recursive=True)]:
                 try:
-                    total += process.memory_info().rss
+                    # Between fork and exec a child shares every page of ours: not its own yet.
+                    if process == me or process.name() != me.name():
+                        total += process.memory_info().rss
                 except psutil.NoSuchProcess:
                     continue
             peak[0] = max(peak[0], total)
