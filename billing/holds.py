@@ -55,6 +55,13 @@ def place(
         expires_at=expires_at,
         now=now,
     )
+    return judge(outcome, available, tenant=tenant, job=job, amount=amount)
+
+
+def judge(
+    outcome: str, available: int | None, *, tenant: str, job: str, amount: MicroTokens
+) -> Placed:
+    """What ``place`` answers or raises for a row of ``ledger.HOLD_SQL``."""
     match outcome:
         case "insufficient":
             raise InsufficientTokensError(amount, available or 0)

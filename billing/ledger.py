@@ -26,10 +26,12 @@ SOURCES: Final[Mapping[str, str]] = {
     "refund": "refunds",
 }
 
-_HOLD = text(
+# Also the first step of the statement that makes a job: see ``billing.holds.judge``.
+HOLD_SQL: Final = (
     "SELECT outcome, available"
     " FROM billing.place_hold(:tenant, :hold, :job, :amount, :expires_at, :now)"
 )
+_HOLD = text(HOLD_SQL)
 # The charge is written by the statement that moves the tokens. SKIP LOCKED: a worker that listed
 # the job keeps its row of the work list locked and will find the charge.
 _SETTLE = text(

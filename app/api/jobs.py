@@ -29,7 +29,7 @@ from app.files.intake import Intake
 from app.jobs import queries
 from app.jobs.idempotency import Idempotency
 from app.jobs.record import JobRow
-from app.jobs.service import Submitted, request_cancel, submit
+from app.jobs.service import Submitted, request_cancel, submit, writes_once
 from app.jobs.spec import JobInput, JobRequest, Ref
 from app.jobs.view import job_view
 
@@ -43,6 +43,8 @@ WAITED_FOR: Answers = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobObject"}}},
     }
 }
+# The one statement of such a job is its own transaction: no round trips for BEGIN and COMMIT.
+OWN_TRANSACTION = {"isolation_level": "AUTOCOMMIT"}
 # Stands for the parts while the rest of the job is checked, before any byte is stored.
 PENDING = {"file": "the part that follows"}
 
@@ -72,6 +74,8 @@ def create() -> Response:
     tenant_id = current_tenant()
     with kit.desk.open(session, tenant_id=tenant_id, now=now) as intake, session.begin():
         submitted = _submit(kit, session, intake, now=now)
+    if submitted.created:
+        kit.bell.ring()
     job = submitted.job
     wait_s = preferred_wait_s(request.headers.get("Prefer"))
     if wait_s and _settled_in_time(kit, job["id"], wait_s):
@@ -85,6 +89,8 @@ def _submit(kit: Services, session: Session, intake: Intake, *, now: datetime) -
     else:
         document = request.get_json()
         job, key = validated(JobRequest, document), requested(document)
+        if writes_once(job, key):
+            session.connection(execution_options=OWN_TRANSACTION)
     submitted = submit(
         session,
         catalog=kit.catalog,
@@ -94,7 +100,7 @@ def _submit(kit: Services, session: Session, intake: Intake, *, now: datetime) -
         request=job,
         idempotency=key,
         request_id=current_request_id(),
-        bell=kit.bell,
+        announced=True,
         now=now,
     )
     if not submitted.created:

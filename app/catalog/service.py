@@ -27,11 +27,15 @@ from engines.registry import Registry
 from engines.spec import Engine, InputMedia, MediaKind
 
 RESOLVED_TTL_S: Final = 2.0
+PRICES_MAX: Final = 10_000
 ERRORS_MAX: Final = 50
 # Compute per unit of work on a plain CPU, in milliseconds: only fair dispatch counts in it.
 ESTIMATED_MS: Final[Mapping[str, int]] = {"images": 300, "frames": 60, "faces": 200}
 ESTIMATED_MS_MIN: Final = 100
 ESTIMATED_MS_MAX: Final = 3_600_000
+
+
+_PriceKey = tuple[str, str, frozenset[tuple[str, float]], frozenset[tuple[str, str | int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class Catalog:
         self._clock = clock
         self._lock = threading.Lock()
         self._resolved: dict[tuple[str, str | None], tuple[float, ModelVersion]] = {}
+        self._engines: dict[str, Engine] = {}
+        self._prices: tuple[CardBook | None, dict[_PriceKey, Quote]] = (None, {})
 
     def describe(self, session: Session, *, tenant_id: str, now: datetime) -> list[dict[str, Any]]:
         """Every engine with its models, parameters and this tenant's prices, by name."""
@@ -135,11 +141,29 @@ class Catalog:
         """
         book = self._shelf.current(session, now=now)
         try:
-            return quote(book, tenant=tenant_id, engine=prepared.engine, work=prepared.work)
+            return self._price(book, tenant_id, prepared)
         except UnknownPriceError as error:
             raise InvalidRequestError(
                 error.detail, code=error.code, errors=[FieldError("/model", error.detail)]
             ) from error
+
+    def _price(self, book: CardBook, tenant_id: str, prepared: PreparedWork) -> Quote:
+        """Evaluate a card, or remember: the same work under the same book costs the same."""
+        work = prepared.work
+        key = (
+            tenant_id,
+            prepared.engine,
+            frozenset(work.quantities.items()),
+            frozenset(work.attributes.items()),
+        )
+        # Book and prices change hands together: no thread files a price under another book.
+        priced_book, prices = self._prices
+        if priced_book is not book or len(prices) > PRICES_MAX:
+            prices = {}
+            self._prices = (book, prices)
+        if key not in prices:
+            prices[key] = quote(book, tenant=tenant_id, engine=prepared.engine, work=work)
+        return prices[key]
 
     def _check(
         self, engine: str, model: str | None, params: Mapping[str, Any]
@@ -148,10 +172,13 @@ class Catalog:
         return found, self._resolve(engine, model), _check_params(found, params)
 
     def _engine(self, name: str) -> Engine:
-        try:
-            return self._registry.engine(name)
-        except InvalidInputError as error:
-            raise _refused(error, "/engine") from error
+        """The engine, which the registry creates once: remembered without asking it again."""
+        if name not in self._engines:
+            try:
+                self._engines[name] = self._registry.engine(name)
+            except InvalidInputError as error:
+                raise _refused(error, "/engine") from error
+        return self._engines[name]
 
     def _resolve(self, engine: str, model: str | None) -> ModelVersion:
         """Look the model up; remembered for a moment, as it reads the model folder."""

@@ -22,6 +22,7 @@ from typing import BinaryIO, Final
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidRequestError, ProblemError, TooLargeError
+from app.files.known import KnownFiles
 from app.files.models import File
 from app.files.service import Probe, ingest
 from app.storage import Storage
@@ -41,6 +42,7 @@ class IntakeDesk:
     probe: Probe
     fetch: Fetch
     max_bytes: int
+    known: KnownFiles = field(default_factory=KnownFiles)
 
     @contextmanager
     def open(

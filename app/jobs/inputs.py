@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.files.intake import Intake
 from app.files.models import File
-from app.files.service import get_many, media_info
+from app.files.service import media_info
 from app.jobs.spec import JobInput, Ref
 from engines.spec import InputMedia
 
@@ -37,7 +37,7 @@ def brings_files(wanted: JobInput) -> bool:
 
 
 def resolve_inputs(session: Session, *, wanted: JobInput, intake: Intake) -> JobFiles:
-    """Find uploaded files with one query; fetch and take in the others, in the order given.
+    """Find uploaded files with at most one query; take in the others, in the order given.
 
     Raises:
         NotFoundError: code ``file_not_found``; unknown, expired or another tenant's.
@@ -50,10 +50,12 @@ def resolve_inputs(session: Session, *, wanted: JobInput, intake: Intake) -> Job
 
 
 def _uploaded(session: Session, refs: tuple[Ref, ...], intake: Intake) -> dict[str, File]:
-    ids = [ref.file for ref in refs if ref.file is not None]
-    if not ids:
-        return {}
-    return dict(get_many(session, tenant_id=intake.tenant_id, file_ids=ids, now=intake.now))
+    brought = {file.id: file for file in intake.stored}
+    ids = [ref.file for ref in refs if ref.file is not None and ref.file not in brought]
+    known = intake.desk.known.get_many(
+        session, tenant_id=intake.tenant_id, file_ids=ids, now=intake.now
+    )
+    return {**brought, **known}
 
 
 def _file(ref: Ref, known: dict[str, File], intake: Intake) -> File:

@@ -6,10 +6,9 @@ once, because the wallet's row is locked from the hold to the commit.
 """
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import event, text
@@ -22,54 +21,22 @@ from app.errors import (
     ForbiddenError,
     InvalidRequestError,
     NotFoundError,
-    PaymentRequiredError,
 )
 from app.files.intake import Intake
 from app.ids import new_id
+from app.jobs.accept import accept
 from app.jobs.bell import JobBell
 from app.jobs.ending import book_usage
 from app.jobs.idempotency import Idempotency, find_replay
+from app.jobs.inputs import brings_files
 from app.jobs.pricing import Estimate, check_token_quota, estimate, quote_facts
 from app.jobs.record import JobRow, one_row
 from app.jobs.spec import JobRequest, JobWebhook
 from app.jobs.states import JobStatus
 from app.secret_box import SecretBox
 from app.tenants.service import Principal, ensure_project
-from billing import holds
-from billing.amounts import MicroTokens
-from billing.errors import InsufficientTokensError
 
-# A hold ends with its job; this only bounds one whose job was lost to a bug.
-HOLD_LIFETIME: Final = timedelta(days=7)
-
-_COLUMNS: Final = (
-    "id, tenant_id, project_id, project, api_key_id, engine, model, params, inputs, priority,"
-    " status, end_user, metadata, webhook, consent, request_id, quote, hold_id, estimated_ms,"
-    " start_deadline_at, max_runtime_s, attempt, progress_done, progress_total, progress_unit,"
-    " event_sequence"
-)
-_VALUES: Final = (
-    ":id, :tenant_id, :project_id, :project, :api_key_id, :engine, :model,"
-    " CAST(:params AS jsonb), CAST(:inputs AS jsonb), :priority, 'queued', :end_user,"
-    " CAST(:metadata AS jsonb), CAST(:webhook AS jsonb), :consent, :request_id,"
-    " CAST(:quote AS jsonb), :hold_id, :estimated_ms,"
-    " clock_timestamp() + make_interval(secs => :start_deadline_s), :max_runtime_s,"
-    " 0, 0, 0, '', 0"
-)
-_INSERT = text(
-    f"INSERT INTO job ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608 - constants
-    " RETURNING created_at, start_deadline_at"
-)
-# One statement for key and job: of many requests with one key exactly one finds the key free; the
-# others wait for its commit and then find the job.
-_INSERT_ONCE = text(
-    "WITH free AS (INSERT INTO idempotency_key (tenant_id, key, fingerprint, resource_id)"  # noqa: S608
-    " VALUES (:tenant_id, :key, :fingerprint, :id) ON CONFLICT DO NOTHING RETURNING key)"
-    f" INSERT INTO job ({_COLUMNS}) SELECT {_VALUES} FROM free"
-    " RETURNING created_at, start_deadline_at"
-)
 _NOTIFY_JOBS = text("SELECT pg_notify('pixelmeter_jobs', '')")
-_JSON_COLUMNS: Final = ("params", "inputs", "metadata", "webhook", "quote")
 # What a queued job has not got yet.
 _BLANK: Final[Mapping[str, Any]] = {
     "status": JobStatus.QUEUED.value,
@@ -124,12 +91,13 @@ def submit(
     idempotency: Idempotency | None = None,
     request_id: str | None = None,
     bell: JobBell | None = None,
+    announced: bool = False,
     now: datetime,
 ) -> Submitted:
     """Price a job, hold its price and queue it: one transaction, committed by the caller.
 
     The dispatcher is told by the commit itself, or, with a ``bell``, right after it: cheaper where
-    many commit at once, see ``app.jobs.bell``.
+    many commit at once, see ``app.jobs.bell``. With ``announced`` the caller rings it himself.
 
     Raises:
         PaymentRequiredError: ``insufficient_tokens`` or ``token_quota_exceeded``.
@@ -146,15 +114,30 @@ def submit(
     check_token_quota(found.quote, request.token_quota)
     job = _values(session, box=box, caller=caller, request=request, found=found)
     job["request_id"] = request_id
-    stamped = _insert(session, job, request=request, idempotency=idempotency)
+    if bell is None and not announced:
+        session.execute(_NOTIFY_JOBS)
+    stamped = accept(
+        session,
+        job,
+        request=request,
+        idempotency=idempotency,
+        amount=found.quote.amount,
+        now=now,
+    )
     if stamped is None:
         return _replayed(session, intake=intake, idempotency=idempotency)
-    if bell is None:
-        session.execute(_NOTIFY_JOBS)
-    _hold(session, job, request=request, amount=found.quote.amount, now=now)
     if bell is not None:
         event.listen(session, "after_commit", lambda _: bell.ring(), once=True)
     return Submitted(job={**_BLANK, **job, **stamped}, created=True)
+
+
+def writes_once(request: JobRequest, idempotency: Idempotency | None) -> bool:
+    """Whether ``submit`` writes by one statement alone, which then may be its own transaction.
+
+    Files that come along, a project named for the first time and an idempotency key that must go
+    again with a refusal are more than that.
+    """
+    return idempotency is None and request.project is None and not brings_files(request.input)
 
 
 def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> JobRow:
@@ -241,24 +224,6 @@ def _webhook(webhook: JobWebhook | None, box: SecretBox) -> dict[str, Any] | Non
     }
 
 
-def _insert(
-    session: Session,
-    job: Mapping[str, Any],
-    *,
-    request: JobRequest,
-    idempotency: Idempotency | None,
-) -> dict[str, Any] | None:
-    """Write key and job; None when the key was taken meanwhile."""
-    values = dict(job, start_deadline_s=request.start_deadline_s)
-    for name in _JSON_COLUMNS:
-        values[name] = None if job[name] is None else json.dumps(job[name], allow_nan=False)
-    statement = _INSERT
-    if idempotency is not None:
-        statement = _INSERT_ONCE
-        values |= {"key": idempotency.key, "fingerprint": idempotency.fingerprint}
-    return one_row(session.execute(statement, values))
-
-
 def _replayed(session: Session, *, intake: Intake, idempotency: Idempotency | None) -> Submitted:
     """The job of the request that was quicker; what this one brought along goes again."""
     assert idempotency is not None  # noqa: S101 - only a key can be taken
@@ -270,25 +235,3 @@ def _replayed(session: Session, *, intake: Intake, idempotency: Idempotency | No
             code="idempotency_in_progress",
         )
     return Submitted(job=job, created=False)
-
-
-def _hold(
-    session: Session,
-    job: Mapping[str, Any],
-    *,
-    request: JobRequest,
-    amount: MicroTokens,
-    now: datetime,
-) -> None:
-    waiting = timedelta(seconds=(request.start_deadline_s or 0) + 3 * (request.max_runtime_s or 0))
-    try:
-        holds.place(
-            session,
-            tenant=job["tenant_id"],
-            hold_id=job["hold_id"],
-            job=job["id"],
-            amount=amount,
-            expires_at=now + HOLD_LIFETIME + waiting,
-        )
-    except InsufficientTokensError as error:
-        raise PaymentRequiredError(error.detail, code=error.code) from error

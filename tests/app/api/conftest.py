@@ -54,6 +54,7 @@ def app(settings: Settings, prober: Prober) -> Iterator[APIFlask]:
     app.extensions[EXTENSION] = kit
     yield app
     kit.settled.close()
+    kit.bell.close()
     with app.app_context():
         kit.database.engine.dispose()
 
