@@ -106,6 +106,11 @@ class AttemptLease:
         """Stop renewing."""
         self._renewer.remove(self)
 
+    @property
+    def progress(self) -> Progress | None:
+        """The last that was told, written or not."""
+        return self._progress
+
     def tell(self, progress: Progress) -> None:
         """Remember how far the run is; the next renewal writes it."""
         self._progress = progress

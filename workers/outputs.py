@@ -8,14 +8,16 @@ from sqlalchemy.orm import Session
 from app.files.models import File
 from app.files.service import output_entry, store_output
 from app.jobs.lifecycle import advance, finish
-from app.jobs.record import Claimed
+from app.jobs.record import Claimed, Progress
 from app.jobs.states import JobStatus
 from engines.media.probe import probe
 from engines.spec import EngineResult, MediaInfo, OutputFile
 from workers.services import Services
 
 
-def finish_with_outputs(services: Services, claimed: Claimed, result: EngineResult) -> JobStatus:
+def finish_with_outputs(
+    services: Services, claimed: Claimed, result: EngineResult, *, progress: Progress | None
+) -> JobStatus:
     """Store the outputs and end the job as succeeded.
 
     If the lease is gone, what was stored is deleted again.
@@ -41,6 +43,7 @@ def finish_with_outputs(services: Services, claimed: Claimed, result: EngineResu
                 outcome=JobStatus.SUCCEEDED,
                 output={"files": [output_entry(f) for f in stored], "data": dict(result.data)},
                 usage=result.usage,
+                progress=progress,
             )
     except (OperationalError, InterfaceError):
         # Perhaps it was committed: an object without a row is swept, a row without one is a lie.

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import advance, claim, finish, give_back
-from app.jobs.record import Claimed
+from app.jobs.record import Claimed, Progress
 from app.jobs.states import JobStatus
 from engines.spec import EngineResult, RunContext
 from workers.announcement import announce_start
@@ -63,7 +63,7 @@ def execute(services: Services, *, job_id: str, worker: str) -> JobStatus | None
         verdict = judge(
             lambda: _run(services, claimed, inputs, context), stop_reason=lambda: lease.stop_reason
         )
-        status = _conclude(services, claimed, verdict)
+        status = _conclude(services, claimed, verdict, lease.progress)
     log.info("%s: attempt %d ended, %s", job_id, claimed.attempt, status or "superseded")
     return status
 
@@ -104,20 +104,24 @@ def _run(services: Services, claimed: Claimed, inputs: Inputs, context: RunConte
     return engine.run(model, params, inputs.files(), context)
 
 
-def _conclude(services: Services, claimed: Claimed, verdict: Verdict) -> JobStatus | None:
+def _conclude(
+    services: Services, claimed: Claimed, verdict: Verdict, progress: Progress | None
+) -> JobStatus | None:
     """Write the verdict, guarded by the fence; None when another attempt owns the job."""
     try:
-        return persist(lambda: _write(services, claimed, verdict), for_s=PERSIST_FOR_S)
+        return persist(lambda: _write(services, claimed, verdict, progress), for_s=PERSIST_FOR_S)
     except StaleFenceError as stale:
         log.warning("%s", stale)
         return None
 
 
-def _write(services: Services, claimed: Claimed, verdict: Verdict) -> JobStatus | None:
+def _write(
+    services: Services, claimed: Claimed, verdict: Verdict, progress: Progress | None
+) -> JobStatus | None:
     owner: dict[str, Any] = {"job_id": claimed.job_id, "attempt": claimed.attempt}
     match verdict:
         case Succeeded(result):
-            return finish_with_outputs(services, claimed, result)
+            return finish_with_outputs(services, claimed, result, progress=progress)
         case Superseded():
             return None
         case Failed(error):
@@ -126,7 +130,13 @@ def _write(services: Services, claimed: Claimed, verdict: Verdict) -> JobStatus 
             return JobStatus.FAILED
         case Canceled(usage):
             with services.sessions.begin() as session:
-                finish(session, **owner, outcome=JobStatus.CANCELED, usage=usage)
+                finish(
+                    session,
+                    **owner,
+                    outcome=JobStatus.CANCELED,
+                    usage=usage,
+                    progress=progress,
+                )
             return JobStatus.CANCELED
         case Retryable(error):
             with services.sessions.begin() as session:

@@ -72,10 +72,7 @@ def renew(
             "attempt": attempt,
             "lease_s": lease_s,
             "leased": _names(LEASED),
-            "done": progress.done if progress else None,
-            "total": progress.total if progress else None,
-            "unit": progress.unit if progress else None,
-            "fps": progress.fps if progress else None,
+            **_progress(progress),
         },
     ).scalar_one_or_none()
     if asked is None:
@@ -114,6 +111,7 @@ def finish(
     output: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
     usage: UsageReport | None = None,
+    progress: Progress | None = None,
 ) -> JobRow:
     """End a job: attempt closed, job terminal, usage record accepted, billing woken.
 
@@ -139,6 +137,7 @@ def finish(
                 "error": _json(error),
                 "report": _json(None if usage is None else report_json(usage)),
                 "retention_s": OUTPUT_RETENTION.total_seconds(),
+                **_progress(progress),
             },
         )
     )
@@ -224,6 +223,16 @@ def mark_settled(session: Session, *, settlement: Settlement) -> JobRow | None:
 
 def _names(statuses: frozenset[JobStatus]) -> list[str]:
     return [status.value for status in statuses]
+
+
+def _progress(progress: Progress | None) -> dict[str, Any]:
+    """Parameters of a statement; nulls leave what was written before."""
+    return {
+        "done": progress.done if progress else None,
+        "total": progress.total if progress else None,
+        "unit": progress.unit if progress else None,
+        "fps": progress.fps if progress else None,
+    }
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:

@@ -60,6 +60,10 @@ FINISH = text(
         UPDATE job SET
             status = :outcome, finished_at = clock_timestamp(),
             lease_owner = NULL, lease_expires_at = NULL,
+            progress_done = coalesce(:done, progress_done),
+            progress_total = coalesce(:total, progress_total),
+            progress_unit = coalesce(:unit, progress_unit),
+            progress_fps = coalesce(:fps, progress_fps),
             output = CAST(:output AS jsonb), error = CAST(:error AS jsonb),
             expires_at = CASE WHEN CAST(:output AS jsonb) IS NOT NULL
                 THEN clock_timestamp() + make_interval(secs => :retention_s) END

@@ -162,6 +162,17 @@ def test_a_running_job_is_canceled_within_two_seconds_and_shows_its_progress(
     assert (job["status"], job["progress_done"], job["progress_total"]) == ("canceled", 3, 10)
 
 
+def test_the_last_progress_of_a_run_stays_with_the_job(
+    platform: Platform, fake: FakeEngine
+) -> None:
+    fake.behave = lambda context: context.progress(60, 60, "frames")
+    job_id = platform.submit()
+    run(platform, job_id)
+    job = platform.job(job_id)
+    assert (job["progress_done"], job["progress_total"]) == (60, 60)
+    assert job["progress_unit"] == "frames"
+
+
 def test_a_job_canceled_on_the_way_is_charged_the_work_measured_until_then(
     platform: Platform, fake: FakeEngine
 ) -> None:
