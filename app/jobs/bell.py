@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 # The least time between two notices of one process: under load they must not cost more than the
 # commits that they tell of, and this much later nobody sees.
-PAUSE_S = 0.005
+PAUSE_S = 0.01
 
 _RING = text("SELECT pg_notify('pixelmeter_jobs', '')")
 
