@@ -154,14 +154,7 @@ def render(problem: ProblemError) -> Response:
         response.headers["Retry-After"] = str(problem.retry_after_s)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = 'Bearer realm="pixelmeter"'
-    if _body_may_be_unread(problem):
-        response.headers["Connection"] = "close"
     return response
-
-
-def _body_may_be_unread(problem: ProblemError) -> bool:
-    """What is left of a refused body must not be read as the next request."""
-    return problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or problem.code == "malformed_body"
 
 
 def register_problems(app: Flask) -> None:

@@ -105,10 +105,6 @@ def test_the_stack_goes_to_the_log_and_not_to_the_caller(
     assert caplog.records[0].exc_info is not None
 
 
-def test_malformed_framing_closes_the_connection(raising: FlaskClient) -> None:
-    assert answer_to(raising, InvalidChunkSize(b"zz")).headers["Connection"] == "close"
-
-
 def test_an_unknown_address_is_a_problem(raising: FlaskClient) -> None:
     assert_problem(raising.get("/nothing"), status=404, code="route_not_found")
 
