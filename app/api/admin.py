@@ -7,11 +7,11 @@ from flask import Response, request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
+from app.api.admin_schemas import KeyCreated, QueuesObject, TenantObject
 from app.api.auth import admins_only, current_principal
 from app.api.balance import balance_view
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.replies import moment, reply
-from app.api.schemas import KeyCreated, QueuesObject, TenantObject
 from app.api.services import services, utc_now
 from app.errors import ConflictError
 from app.jobs.queries import queue_depths, running_count

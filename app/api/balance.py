@@ -7,8 +7,8 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import current_tenant
+from app.api.money_schemas import BalanceObject, LedgerPage
 from app.api.replies import PAGE_ROWS_MAX, moment, page, reply
-from app.api.schemas import BalanceObject, LedgerPage
 from app.api.services import services
 from billing.amounts import to_number
 from billing.wallets import Balance, Entry, balance, entries

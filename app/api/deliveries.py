@@ -7,8 +7,8 @@ from flask import Response
 
 from app.api.auth import current_tenant
 from app.api.replies import ListQuery, moment, page, reply
-from app.api.schemas import DeliveryList, DeliveryObject
 from app.api.services import services
+from app.api.webhook_schemas import DeliveryList, DeliveryObject
 from app.errors import NotFoundError
 from app.webhooks.log import LoggedDelivery, delivery_log, logged_delivery
 from app.webhooks.service import replay

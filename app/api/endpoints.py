@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.auth import current_tenant
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.replies import ListQuery, moment, page, reply
-from app.api.schemas import EndpointCreated, EndpointList, EndpointObject, EventBooked
 from app.api.services import services, utc_now
+from app.api.webhook_schemas import EndpointCreated, EndpointList, EndpointObject, EventBooked
 from app.jobs.spec import WebAddress
 from app.webhooks.events import EventType
 from app.webhooks.models import WebhookEndpoint

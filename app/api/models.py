@@ -4,8 +4,8 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from app.api.auth import current_tenant
+from app.api.money_schemas import EngineList
 from app.api.replies import reply
-from app.api.schemas import EngineList
 from app.api.services import services, utc_now
 
 blueprint = APIBlueprint("models", __name__, url_prefix="/v1/models", tag="Models")
