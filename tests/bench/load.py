@@ -2,6 +2,8 @@
 after the other. Prints one JSON line: answers per second, latencies, statuses.
 
     python tests/bench/load.py 127.0.0.1 8000 request.bin --clients 8 --seconds 3
+
+Of several request files the first connection sends the first one, the second the second, and so on.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import re
 import statistics
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -50,7 +53,12 @@ async def one_client(
 
 
 async def drive(
-    address: tuple[str, int], request: bytes, *, clients: int, seconds: float, warm_s: float
+    address: tuple[str, int],
+    requests: Sequence[bytes],
+    *,
+    clients: int,
+    seconds: float,
+    warm_s: float,
 ) -> dict[str, object]:
     start = time.perf_counter()
     tally = Tally()
@@ -58,12 +66,12 @@ async def drive(
         *(
             one_client(
                 address,
-                request,
+                requests[number % len(requests)],
                 count_from=start + warm_s,
                 until=start + warm_s + seconds,
                 tally=tally,
             )
-            for _ in range(clients)
+            for number in range(clients)
         )
     )
     good = sum(count for status, count in tally.statuses.items() if status < 300)
@@ -81,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("host")
     parser.add_argument("port", type=int)
-    parser.add_argument("request", type=Path, help="file with the whole HTTP request")
+    parser.add_argument("requests", type=Path, nargs="+", help="files with whole HTTP requests")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--warm-s", type=float, default=0.5)
@@ -89,7 +97,7 @@ def main() -> None:
     outcome = asyncio.run(
         drive(
             (options.host, options.port),
-            options.request.read_bytes(),
+            [path.read_bytes() for path in options.requests],
             clients=options.clients,
             seconds=options.seconds,
             warm_s=options.warm_s,

@@ -1,4 +1,4 @@
-"""What the accept benchmark starts from: tables, prices, a tenant with tokens, a picture."""
+"""What the accept benchmark starts from: tables, prices, tenants with tokens, a picture."""
 
 import json
 import urllib.request
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app.db import open_engine, session_factory
 from app.local.migrate import migrate
@@ -28,10 +29,10 @@ class Staged:
     """A database that jobs can be submitted to."""
 
     environment: dict[str, str]  # for the API's process
-    headers: dict[str, str]  # of every request
+    keys: tuple[str, ...]  # one tenant each
     picture: bytes
 
-    def job_body(self, port: int) -> dict[str, object]:
+    def job_body(self, port: int, key: str) -> dict[str, object]:
         """Upload the picture and return a job on it: a small detection that is quoted and held."""
         head = (
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
@@ -39,7 +40,7 @@ class Staged:
         upload = urllib.request.Request(
             f"http://127.0.0.1:{port}/v1/files",
             data=head.encode() + self.picture + f"\r\n--{BOUNDARY}--\r\n".encode(),
-            headers={**self.headers, "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+            headers={**bearer(key), "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
         )
         with urllib.request.urlopen(upload) as answer:
             file_id = json.load(answer)["id"]
@@ -53,34 +54,41 @@ class Staged:
         }
 
 
-def prepare(dsn: str, folder: Path) -> Staged:
-    """Make both sides' tables, publish the prices and give one tenant a key and many tokens."""
+def bearer(key: str) -> dict[str, str]:
+    """The header that says who asks."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def prepare(dsn: str, folder: Path, *, tenants: int) -> Staged:
+    """Make both sides' tables, publish the prices and give each tenant a key and many tokens."""
     migrate(dsn)
     engine = open_engine(dsn, pool_size=1)
     with session_factory(engine).begin() as session:
         session.execute(text(BARE_TABLE))
-        now = datetime.now(UTC)
-        publish_catalogue(session, now)
-        tenant = create_tenant(
-            session, name="bench", box=open_secret_box(secret_key=SECRET, home=folder)
-        )
-        issue(
-            session,
-            tenant=tenant.id,
-            amount=from_number(TOKENS),
-            kind="grant",
-            idem_key="bench",
-            actor="bench",
-            now=now,
-        )
-        key = create_key(session, tenant_id=tenant.id).minted.key
+        publish_catalogue(session, datetime.now(UTC))
+        keys = tuple(_rich_tenant(session, folder, number) for number in range(tenants))
     engine.dispose()
     environment = {
         "PIXELMETER_HOME": str(folder / "home"),
         "PIXELMETER_SECRET_KEY": SECRET,
         "STORAGE_URL": f"file://{folder / 'files'}",
     }
-    return Staged(environment, {"Authorization": f"Bearer {key}"}, _picture())
+    return Staged(environment, keys, _picture())
+
+
+def _rich_tenant(session: Session, folder: Path, number: int) -> str:
+    box = open_secret_box(secret_key=SECRET, home=folder)
+    tenant = create_tenant(session, name=f"bench {number}", box=box)
+    issue(
+        session,
+        tenant=tenant.id,
+        amount=from_number(TOKENS),
+        kind="grant",
+        idem_key="bench",
+        actor="bench",
+        now=datetime.now(UTC),
+    )
+    return create_key(session, tenant_id=tenant.id).minted.key
 
 
 def _picture() -> bytes:
