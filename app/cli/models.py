@@ -104,10 +104,10 @@ def verify(context: Context) -> None:
 def add(context: Context, *, name: str, file: Path, licence: str, sha256: str | None) -> None:
     """Register FILE as weights of the model NAME and copy it into PIXELMETER_HOME/models.
 
-    Restart the platform afterwards: workers read the registry when they start.
+    Running processes see it at their next job.
     """
     model = _registry(context).add(name, file, licence=licence, sha256=sha256)
-    context.console.print(f"Registered {model.id}. Restart with `pixelmeter down` and `up`.")
+    context.console.print(f"Registered {model.id}; the next jobs can use it.")
 
 
 def _registry(context: Context) -> Registry:
