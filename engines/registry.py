@@ -68,18 +68,12 @@ class Registry:
 
     def manifests(self) -> Mapping[str, Manifest]:
         """Every engine as declared, with the operator's weights; no engine code is loaded."""
-        entries = self._registered.entries()
-        return {
-            name: replace(manifest, models=merge(manifest.models, entries))
-            for name, manifest in self._shipped.items()
-        }
+        return {name: self.manifest(name) for name in self._shipped}
 
     def manifest(self, name: str) -> Manifest:
         """One engine as declared; raises ``InvalidInputError`` code ``unknown_engine``."""
-        if name not in self._shipped:
-            message = f"there is no engine {name!r}; there are {', '.join(sorted(self._shipped))}"
-            raise InvalidInputError(message, code="unknown_engine")
-        return self.manifests()[name]
+        shipped = self._declared(name)
+        return replace(shipped, models=merge(shipped.models, self._registered.entries()))
 
     def engines(self) -> Mapping[str, Engine]:
         """Every engine, created at the first call and kept."""
@@ -87,12 +81,19 @@ class Registry:
 
     def engine(self, name: str) -> Engine:
         """One engine; raises ``InvalidInputError`` code ``unknown_engine``."""
-        self.manifest(name)
+        self._declared(name)
         if name not in self._engines:
             module = import_module(f"engines.{self._folders[name].name}.engine")
             services = Services(registry=self, sessions=self.sessions, limits=self.limits)
             self._engines[name] = module.create(services)
         return self._engines[name]
+
+    def _declared(self, name: str) -> Manifest:
+        """What the engine's folder says, without the operator's weights."""
+        if name not in self._shipped:
+            message = f"there is no engine {name!r}; there are {', '.join(sorted(self._shipped))}"
+            raise InvalidInputError(message, code="unknown_engine")
+        return self._shipped[name]
 
     def resolve(self, engine: str, model: str | None) -> ModelVersion:
         """Which model version a request means.

@@ -7,6 +7,7 @@ Pure: bytes in, dict out; the size limit was kept while the bytes were read.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Never
 
@@ -61,8 +62,7 @@ def _parse(text: str) -> object:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        name = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value] # add() marks the key
+        name = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         detail = f"The key {name[:80]!r} appears twice in one object. Send it once."
         raise _refusal(detail, code="json_duplicate_key")
     return members
