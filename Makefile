@@ -46,7 +46,8 @@ bench: $(READY) ## every speed and memory figure as a ratio against a named base
 	$(BIN)/python tests/bench/run.py
 
 lock: $(READY) ## rewrite requirements.lock from setup.cfg
-	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --generate-hashes --strip-extras --allow-unsafe \
+	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --extra plans --extra openvino --extra convert \
+		--extra clickhouse --generate-hashes --no-strip-extras --allow-unsafe \
 		--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock setup.cfg
 
 clean: ## remove .venv and caches; PIXELMETER_HOME stays
