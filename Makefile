@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test processes at once, each with servers of its own; many tests wait more than they compute.
+JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -40,7 +42,7 @@ format: $(READY) ## rewrite the sources in the house's format
 	$(BIN)/ruff check --fix .
 
 test: $(READY) ## the whole suite on real PostgreSQL, Redis and Celery (T=path for a part)
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
 	$(BIN)/python tests/bench/run.py
