@@ -4,7 +4,9 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["ten", "prj", "key", "file", "job", "hold", "whe", "evt", "dlv", "req"]
+Prefix = Literal[
+    "ten", "prj", "key", "file", "job", "hold", "whe", "evt", "dlv", "req", "apr",
+]  # fmt: skip
 
 
 def new_id(prefix: Prefix) -> str:

@@ -8,6 +8,11 @@
     +- InvalidCardError         a rate card says something that cannot be priced: fix the data
     +- ReplayMismatchError      the key was used before with other arguments
     +- UnknownWalletError       nobody opened a wallet for this tenant
+    +- ApprovalError            a second person's decision cannot be made like this
+       +- UnknownApprovalError  no approval has this id
+       +- SelfApprovalError     the maker cannot be the checker: ask another person
+       +- ApprovalDecidedError  it was approved or rejected before; nothing changes
+       +- ApprovalExpiredError  nobody decided in time: propose it again
 
 Codes are public; messages say what to do next. Any other exception is a fault of ours.
 """
@@ -80,3 +85,33 @@ class UnknownWalletError(BillingError):
     """Raised when the tenant has no wallet yet; open one first."""
 
     code = "unknown_wallet"
+
+
+class ApprovalError(BillingError):
+    """The family of refusals of a second person's decision."""
+
+    code = "approval_error"
+
+
+class UnknownApprovalError(ApprovalError):
+    """Raised when no approval has the id; check it."""
+
+    code = "approval_not_found"
+
+
+class SelfApprovalError(ApprovalError):
+    """Raised when the person who proposed tries to approve; another person has to."""
+
+    code = "self_approval"
+
+
+class ApprovalDecidedError(ApprovalError):
+    """Raised when an approval was approved or rejected before; the second try changes nothing."""
+
+    code = "approval_decided"
+
+
+class ApprovalExpiredError(ApprovalError):
+    """Raised when nobody decided in time; propose it again."""
+
+    code = "approval_expired"

@@ -106,6 +106,23 @@ transfer = Table(
     Column("token_grant", BigInteger),
 )
 
+approval = Table(
+    "approval",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("payload", JSONB(none_as_null=True), nullable=False),
+    Column("maker", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("checker", Text),
+    Column("reason", Text),
+    Column("result", JSONB(none_as_null=True)),
+    Column("created_at", _STAMP, nullable=False),
+    Column("expires_at", _STAMP, nullable=False),
+    Column("decided_at", _STAMP),
+)
+
 rate_card_version = Table(
     "rate_card_version",
     metadata,

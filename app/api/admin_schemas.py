@@ -1,10 +1,10 @@
 """Documents that only operators read."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from app.api.money_schemas import BalanceObject
-from app.api.schemas import Document
+from app.api.schemas import Document, Listing
 
 
 class TenantObject(Document):
@@ -47,3 +47,27 @@ class QueuesObject(Document):
 
     queued: list[QueueDepthObject]
     running: int
+
+
+class ApprovalObject(Document):
+    """A decision that takes two people; ``maker`` and ``checker`` are operators, not keys."""
+
+    id: str
+    object: Literal["approval"]
+    kind: str
+    subject: str
+    status: Literal["pending", "approved", "rejected", "expired"]
+    payload: dict[str, Any]
+    maker: str
+    checker: str | None
+    reason: str | None
+    result: dict[str, Any] | None
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None
+
+
+class ApprovalList(Listing):
+    """One page of approvals, newest first."""
+
+    data: list[ApprovalObject]

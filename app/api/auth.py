@@ -108,8 +108,20 @@ def current_tenant() -> str:
     return tenant_of(current_principal())
 
 
+def current_operator() -> str:
+    """The person behind the caller's admin key; raises ``ForbiddenError`` for other keys."""
+    operator = current_principal().operator
+    if operator is None:
+        raise _admin_key_required()
+    return operator
+
+
 def admins_only() -> None:
     """Refuse everyone but admins; a ``before_request`` of the admin addresses."""
     if current_principal().role != "admin":
-        detail = "This address needs an admin key. Ask an operator of the platform."
-        raise ForbiddenError(detail, code="admin_key_required")
+        raise _admin_key_required()
+
+
+def _admin_key_required() -> ForbiddenError:
+    detail = "This address needs an admin key. Ask an operator of the platform."
+    return ForbiddenError(detail, code="admin_key_required")

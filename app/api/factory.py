@@ -6,6 +6,7 @@ from apiflask import APIFlask
 
 from app.api import (
     admin,
+    admin_approvals,
     balance,
     deliveries,
     endpoints,
@@ -39,6 +40,7 @@ RESOURCES = (
     endpoints.blueprint,
     deliveries.blueprint,
     admin.blueprint,
+    admin_approvals.blueprint,
 )
 
 

@@ -35,6 +35,10 @@ BILLING_STATUS = {
     "price_missing": 422,
     "invalid_amount": 422,
     "idempotency_mismatch": 409,
+    "approval_not_found": 404,
+    "self_approval": 403,
+    "approval_decided": 409,
+    "approval_expired": 409,
 }
 
 # The framework's refusals: code and the way out. Others get the name of their status.

@@ -71,24 +71,38 @@ def keys() -> None:
     short_help="Create a key of a tenant, or an admin key.",
     epilog=examples(
         "pixelmeter admin keys create --tenant acme --project shop",
-        "pixelmeter admin keys create --admin --name deploy",
+        "pixelmeter admin keys create --admin --operator alice",
     ),
 )
 @click.option("--tenant", help="Name or id of the tenant.")
 @click.option("--admin", "is_admin", is_flag=True, help="A key of the operator's.")
 @click.option("--project", help="The project of the tenant that the key belongs to.")
 @click.option("--name", default="", help="What you call it.")
+@click.option(
+    "--operator", help="The person who will hold an admin key; by default called like the key."
+)
 @pass_context
 def create_key_command(
-    context: Context, *, tenant: str | None, is_admin: bool, project: str | None, name: str
+    context: Context,
+    *,
+    tenant: str | None,
+    is_admin: bool,
+    project: str | None,
+    name: str,
+    operator: str | None,
 ) -> None:
-    """Create an API key."""
+    """Create an API key.
+
+    Where a second person has to approve, two admin keys of one operator are one person.
+    """
     if is_admin == (tenant is not None):
         message = "Give either --tenant NAME or --admin."
         raise click.UsageError(message)
     with _transaction(context) as session:
         tenant_id = None if tenant is None else _tenant_id(session, tenant)
-        key = create_key(session, tenant_id=tenant_id, project=project, name=name)
+        key = create_key(
+            session, tenant_id=tenant_id, project=project, name=name, operator=operator
+        )
     click.echo(f"id      {key.id}")
     click.echo(f"key     {key.minted.key}    (shown once; only its hash is stored)")
 

@@ -11,7 +11,7 @@ from app.local.migrate import migrate
 from app.local.state import read_json
 from app.secret_box import open_secret_box
 from app.settings import Settings
-from app.tenants.service import bootstrap_demo, create_key
+from app.tenants.service import FIRST_OPERATOR, bootstrap_demo, create_key
 from billing.cards import publish_catalogue
 
 
@@ -50,4 +50,5 @@ def prepare_database(database_url: str, settings: Settings, *, layout: Layout) -
 
 
 def _new_key(session: Session, *, tenant_id: str | None) -> str:
-    return create_key(session, tenant_id=tenant_id, name="dev.json").minted.key
+    made = create_key(session, tenant_id=tenant_id, name="dev.json", operator=FIRST_OPERATOR)
+    return made.minted.key

@@ -53,6 +53,7 @@ class ApiKey(Base):
     project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id"))
     role: Mapped[str] = mapped_column(default="tenant")  # tenant | admin
     name: Mapped[str] = mapped_column(default="")
+    operator: Mapped[str | None]  # the person who holds an admin key; two keys, still one person
     public_part: Mapped[str] = mapped_column(unique=True)  # the 8 characters after pm_live_
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary)  # SHA-256 of the whole key
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
@@ -64,4 +65,5 @@ class ApiKey(Base):
             "(role = 'admin' AND tenant_id IS NULL) OR (role = 'tenant' AND tenant_id IS NOT NULL)",
             name="role",
         ),
+        CheckConstraint("(role = 'admin') = (operator IS NOT NULL)", name="operator"),
     )

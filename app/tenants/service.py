@@ -3,6 +3,7 @@
 import base64
 import hmac
 import secrets
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,8 +36,10 @@ CHOICES: Final = {
     "mode": ("prepaid", "postpaid"),
     "consent_mode": ("request", "contract"),
 }
+UNNAMED_OPERATOR: Final = "unnamed"
 DEMO_TENANT: Final = "demo"
 DEMO_TOKENS: Final = 10_000
+FIRST_OPERATOR: Final = "first admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Principal:
     role: str  # tenant | admin
     project: str | None = None  # its name
     consent_mode: str = "request"  # of the tenant: request | contract
+    operator: str | None = None  # the person behind an admin key
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ def authenticate(session: Session, key: str, now: datetime) -> Principal:
         role=found.role,
         project=project,
         consent_mode=consent_mode or "request",
+        operator=found.operator,
     )
 
 
@@ -214,11 +219,14 @@ def create_key(
     tenant_id: str | None,
     project: str | None = None,
     name: str = "",
+    operator: str | None = None,
     expires_at: datetime | None = None,
 ) -> NewKey:
     """Create a key of a tenant, or an admin key when ``tenant_id`` is None.
 
-    Only its hash is stored: show ``minted.key`` to the caller now or never.
+    An admin key belongs to a person, ``operator``, by default called like the key. What one person
+    proposes only another can approve, so all keys without any name are one person's.
+    Only the key's hash is stored: show ``minted.key`` to the caller now or never.
     """
     project_id = None
     if tenant_id is not None:
@@ -234,12 +242,18 @@ def create_key(
             project_id=project_id,
             role="admin" if tenant_id is None else "tenant",
             name=name,
+            operator=person(operator or name) if tenant_id is None else None,
             public_part=minted.public_part,
             secret_hash=minted.secret_hash,
             expires_at=expires_at,
         )
     )
     return NewKey(id=key_id, minted=minted)
+
+
+def person(name: str) -> str:
+    """One spelling for one person: neither case, spaces nor forms of a letter make a second one."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split()) or UNNAMED_OPERATOR
 
 
 def revoke_key(session: Session, *, key_id: str, tenant_id: str | None = None) -> None:
@@ -274,7 +288,7 @@ def bootstrap_demo(session: Session, *, box: SecretBox, now: datetime) -> DemoAc
         now=now,
     )
     tenant_key = create_key(session, tenant_id=tenant.id, name="demo")
-    admin_key = create_key(session, tenant_id=None, name="first admin")
+    admin_key = create_key(session, tenant_id=None, name=FIRST_OPERATOR)
     return DemoAccess(
         tenant_id=tenant.id,
         tenant_key=tenant_key.minted.key,

@@ -9,7 +9,7 @@ from billing.tables import metadata
 from tests.billing.till import NOW
 
 APPEND_ONLY = ["hold_grant", "journal", "transfer", "rate_card_version", "usage_record", "charge"]
-NEVER_DELETED = ["wallet", "token_grant", "hold"]
+NEVER_DELETED = ["wallet", "token_grant", "hold", "approval"]
 
 
 @pytest.fixture

@@ -1,0 +1,10 @@
+"""What an approval does, by its kind: the one list of effects, given to ``billing.approvals``."""
+
+from collections.abc import Mapping
+
+from billing.approvals import Effect
+
+
+def effects() -> Mapping[str, Effect]:
+    """The function of every kind of approval."""
+    return {}
