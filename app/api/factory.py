@@ -18,6 +18,7 @@ from app.api import (
     quotes,
 )
 from app.api.auth import register_auth
+from app.api.compat import yolo
 from app.api.incoming import (
     FORM_FIELD_BYTES_MAX,
     FORM_PARTS_MAX,
@@ -35,6 +36,7 @@ RESOURCES = (
     files.blueprint,
     quotes.blueprint,
     jobs.blueprint,
+    yolo.blueprint,
     balance.blueprint,
     models.blueprint,
     endpoints.blueprint,

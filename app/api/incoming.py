@@ -20,8 +20,8 @@ FORM_FIELD_BYTES_MAX = 256 * KIB  # the `job` part of a multipart body
 FORM_PARTS_MAX = 64
 MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the file itself
 
-UPLOADS = frozenset({"files.upload", "jobs.create"})
-INLINE = frozenset({"jobs.create", "quotes.quote"})
+UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect"})
+INLINE = frozenset({"jobs.create", "quotes.quote", "yolo.detect"})
 
 
 class StrictRequest(Request):

@@ -5,10 +5,11 @@ checked IP with the name as Host and SNI. Redirects, proxies and compressed answ
 """
 
 from app.outbound.addresses import is_public
-from app.outbound.exchange import Limits, Response, fetch, post
+from app.outbound.exchange import FETCH_LIMITS, Limits, Response, fetch, post
 from app.outbound.target import OutboundPolicy, OutboundReason, OutboundRefusedError, check_url
 
 __all__ = [
+    "FETCH_LIMITS",
     "Limits",
     "OutboundPolicy",
     "OutboundReason",

@@ -3,9 +3,8 @@
 import contextlib
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from app.outbound import (
     is_public,
     post,
 )
+from tests.app.web_server import answering, serving
 
 SHORT = Limits(connect_s=1.0, total_s=1.0)
 HERE = frozenset({"127.0.0.1", "localhost", "hooks.test"})
@@ -42,40 +42,6 @@ def local(tls: ssl.SSLContext) -> OutboundPolicy:
 
 def resolving_to(*addresses: str, tls: ssl.SSLContext) -> OutboundPolicy:
     return OutboundPolicy(tls=tls, resolver=lambda _host, _port: addresses)
-
-
-@contextlib.contextmanager
-def serving(answer: Callable[[socket.socket], None], *, times: int = 1) -> Iterator[int]:
-    """A server on a free port that hands each connection to ``answer`` and closes it."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(10)
-
-    def serve() -> None:
-        for _ in range(times):
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(OSError):
-                answer(connection)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
-        listener.close()
-        thread.join(10)
-
-
-def answering(text: bytes) -> Callable[[socket.socket], None]:
-    def answer(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(text)
-
-    return answer
 
 
 def reason_of(call: Callable[[], object]) -> OutboundReason:
