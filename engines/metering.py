@@ -1,5 +1,6 @@
 """Measure a run: billable compute per stage, other time beside it, memory at its peak."""
 
+import math
 import platform
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from engines.spec import UsageReport, Work
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+_SHARE_STEPS = 2**20  # per millisecond
 
 
 class StageClock:
@@ -128,6 +130,15 @@ def usage_report(
         cold_start_ms=clock.cold_start_ms,
         peak_memory_bytes=peak_memory_bytes(),
     )
+
+
+def share_ms(elapsed_ms: float, parts: int) -> list[float]:
+    """Cut a measured time into equal parts that add up to exactly the whole, in any order.
+
+    Every part but the last is a multiple of 2**-20 ms, so that no addition has to round.
+    """
+    part = math.floor(elapsed_ms / parts * _SHARE_STEPS) / _SHARE_STEPS
+    return [*([part] * (parts - 1)), elapsed_ms - part * (parts - 1)]
 
 
 def cpu_name() -> str:

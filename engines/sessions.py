@@ -46,6 +46,23 @@ class Sessions:
             ("runner", str(weights)), lambda: self._open_runner(weights, threads=self.threads)
         )
 
+    def lanes(self, weights: Path) -> Loaded[tuple[Runner, ...]]:
+        """Runners of one network that may run at the same time, each on a thread of its own.
+
+        On a CPU as many as ``threads``: together they do more than one network of all threads,
+        though each call takes longer. One alone where the device takes one call at a time.
+        """
+        whole = self.runner(weights)
+        if self.threads == 1 or whole.value.twin() is None:
+            return Loaded((whole.value,), whole.cold_start_ms)
+        lanes = self.load(("lanes", str(weights)), lambda: self._open_lanes(weights))
+        return Loaded(lanes.value, whole.cold_start_ms + lanes.cold_start_ms)
+
+    def _open_lanes(self, weights: Path) -> tuple[Runner, ...]:
+        first = self._open_runner(weights, threads=1)
+        twins = [first.twin() for _ in range(self.threads - 1)]
+        return (first, *(twin for twin in twins if twin is not None))
+
     def load(self, key: Hashable, build: Callable[[], Thing]) -> Loaded[Thing]:
         """Anything costly that an engine wants to build once, e.g. a cascade or a HOG detector."""
         with self._lock:
@@ -61,6 +78,7 @@ class Sessions:
         with self._lock:
             things, self._things = list(self._things.values()), {}
         for thing in things:
-            close = getattr(thing, "close", None)
-            if callable(close):
-                close()
+            for part in thing if isinstance(thing, tuple) else (thing,):
+                close = getattr(part, "close", None)
+                if callable(close):
+                    close()

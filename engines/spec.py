@@ -5,11 +5,11 @@ before the run what the work can be at most (``plan``) and after it what it was 
 It never sees a tenant, a price, a queue or a database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -148,3 +148,47 @@ class Engine(Protocol):
         self, model: ModelVersion, params: BaseModel, files: InputFiles, context: RunContext
     ) -> EngineResult:
         """Do the work; may raise any ``EngineError``. ``params`` is a ``params_model``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunItem:
+    """One of many runs: what ``Engine.run`` would be given for it."""
+
+    model: ModelVersion
+    params: BaseModel
+    files: InputFiles
+    context: RunContext  # of this item alone; called from any one thread at a time
+
+    @property
+    def media(self) -> InputMedia:
+        """The facts of the target; sources count for no key."""
+        return InputMedia(self.files.target_info)
+
+
+# What became of an item: its result, or what ``Engine.run`` would have raised for it.
+Outcome = EngineResult | Exception
+
+
+@runtime_checkable
+class BatchEngine(Engine, Protocol):
+    """An engine that runs several items faster together than one after another.
+
+    The capability is optional; ``engines.many.run_items`` works with every engine.
+    """
+
+    def batch_key(
+        self, model: ModelVersion, params: BaseModel, media: InputMedia
+    ) -> Hashable | None:
+        """Say what an item can run with: others of an equal key. None: it runs alone.
+
+        Touches neither pixels nor weights, so it may be asked about jobs that only wait.
+        """
+
+    def run_many(self, items: Iterable[RunItem]) -> Iterator[Outcome]:
+        """Run items of one key; one outcome for each, in their order.
+
+        Items are taken a few ahead of the outcomes, so there may be any number of them. An item
+        that fails or is canceled fails alone. Each result has a usage report of its own: time of
+        a network run that served several items is shared by them and adds up to what was
+        measured. Closing the iterator stops what has not begun.
+        """

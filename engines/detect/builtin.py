@@ -8,15 +8,18 @@ true and the strongest false finding on a few dozen photographs; they are no pro
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.detect.detection import Detection, Floats, Pixels, Question
+from engines.detect.detector import Raw, Ready
+from engines.detect.letterbox import Fit
 from engines.detect.nms import keep_best
 from engines.detect.yolov8 import as_detections
-from engines.metering import Execution, StageClock
+from engines.metering import Execution
 
 PERSON, FACE = 0, 80  # 80: the first id behind the classes of COCO, which knows no faces
 _CASCADE = "haarcascade_frontalface_alt2.xml"
@@ -43,35 +46,40 @@ class Builtin:
         self._cascade: Any = cv2.CascadeClassifier(str(cascade))
         self.labels = ("person",) + ("",) * (FACE - 1) + ("face",)
         self.execution = Execution.opencv()
+        self.takes_batches = False
 
-    def detect(
-        self, frames: Sequence[Pixels], question: Question, clock: StageClock
-    ) -> list[list[Detection]]:
-        """Detections of each frame."""
-        return [self._detect_one(frame, question, clock) for frame in frames]
-
-    def _detect_one(self, frame: Pixels, question: Question, clock: StageClock) -> list[Detection]:
+    def prepare(self, frame: Pixels, size: tuple[int, int]) -> Ready:
+        """The frame scaled to fit the size, little more than life-size, in colour and grey."""
         import cv2
 
         height, width = frame.shape[:2]
-        with clock.aside("preprocess"):
-            limit = min(question.size[0] / height, question.size[1] / width, _SCALE_UP_MAX)
-            size = (max(round(width * limit), 1), max(round(height * limit), 1))
-            shrinking = cv2.INTER_AREA if limit < 1 else cv2.INTER_LINEAR
-            scaled = np.asarray(cv2.resize(frame, size, interpolation=shrinking), np.uint8)
-            grey = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_BGR2GRAY), np.uint8)
-        with clock.stage("infer"):
-            people, people_scores = self._people(scaled)
-            faces, face_scores = self._faces(grey)
-        with clock.aside("postprocess"):
-            gains = np.array([size[0] / width, size[1] / height] * 2, dtype=np.float32)
-            boxes = np.concatenate([people, faces]) / gains
-            scores = np.concatenate(
-                [_confidence(people_scores, _PERSON_CURVE), _confidence(face_scores, _FACE_CURVE)]
-            )
-            classes = np.repeat([PERSON, FACE], [len(people), len(faces)]).astype(np.int64)
-            clipped = np.clip(boxes, 0, np.array([width, height] * 2)).astype(np.float32)
-            return _choose(clipped, scores, classes, question, self.labels)
+        limit = min(size[0] / height, size[1] / width, _SCALE_UP_MAX)
+        scaled_size = (max(round(height * limit), 1), max(round(width * limit), 1))
+        shrinking = cv2.INTER_AREA if limit < 1 else cv2.INTER_LINEAR
+        scaled = np.asarray(cv2.resize(frame, scaled_size[::-1], interpolation=shrinking), np.uint8)
+        grey = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_BGR2GRAY), np.uint8)
+        fit = Fit(canvas=scaled_size, picture=(height, width), scaled=scaled_size, top=0, left=0)
+        return Ready(fit, (scaled, grey))
+
+    def infer(self, ready: Sequence[Ready]) -> list[Raw]:
+        """People and faces of each frame."""
+        raws = []
+        for each in ready:
+            started = perf_counter()
+            scaled, grey = each.feed
+            found = (self._people(scaled), self._faces(grey))
+            raws.append(Raw(found, (perf_counter() - started) * 1000))
+        return raws
+
+    def read(self, raw: Raw, ready: Ready, question: Question) -> list[Detection]:
+        """Detections of one frame."""
+        (people, people_scores), (faces, face_scores) = raw.values
+        boxes = ready.fit.to_picture(np.concatenate([people, faces]))
+        scores = np.concatenate(
+            [_confidence(people_scores, _PERSON_CURVE), _confidence(face_scores, _FACE_CURVE)]
+        )
+        classes = np.repeat([PERSON, FACE], [len(people), len(faces)]).astype(np.int64)
+        return _choose(boxes, scores, classes, question, self.labels)
 
     def _people(self, scaled: Pixels) -> Found:
         window_width, window_height = self._hog.winSize

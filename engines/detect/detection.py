@@ -1,13 +1,10 @@
-"""What detecting means here: a question, a detector that answers it, detections."""
+"""What detecting means here: a question and detections."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from engines.metering import Execution, StageClock
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -41,20 +38,3 @@ class Question:
     iou: float = 0.7
     max_det: int = 300
     classes: tuple[int, ...] | None = None
-
-
-class Detector(Protocol):
-    """One loaded model."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Class names by id."""
-
-    @property
-    def execution(self) -> Execution:
-        """Where and how it runs."""
-
-    def detect(
-        self, frames: Sequence[Pixels], question: Question, clock: StageClock
-    ) -> list[list[Detection]]:
-        """Detections of each BGR frame, best first; compute time is added to ``clock``."""

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import cast
 
 from engines.detect.builtin import Builtin
-from engines.detect.detection import Detector
-from engines.detect.yolov8 import YoloV8
-from engines.detect.yolox import YoloX
+from engines.detect.detector import Detector
+from engines.detect.network import Family, NetworkDetector
+from engines.detect.yolov8 import YOLOV8
+from engines.detect.yolox import YOLOX
 from engines.errors import EngineFaultError, InvalidInputError
 from engines.manifest import ModelVersion
 from engines.registry import Services
-from engines.runners.base import Runner
 from engines.sessions import Loaded
 
-_FAMILIES: dict[str, Callable[[Runner], Detector]] = {"yolov8": YoloV8, "yolox": YoloX}
+_FAMILIES: dict[str, Family] = {"yolov8": YOLOV8, "yolox": YOLOX}
 
 Size = tuple[int, int]  # height, width
 
@@ -41,18 +41,31 @@ def inference_size(model: ModelVersion, asked: Callable[[Size], Size]) -> Size:
 
 def load_detector(model: ModelVersion, services: Services) -> Loaded[Detector]:
     """The detector, kept by the process; raises ``WeightsError`` without its weights."""
-    family = str(model.options.get("family"))
-    if family == "builtin":
+    family = _family(model)
+    if family is None:
         return services.sessions.load(("detect", model.id), lambda: cast("Detector", Builtin()))
-    if family not in _FAMILIES:
-        message = f"{model.id}: the family {family!r} is unknown; there are {sorted(_FAMILIES)}"
+    loaded = services.sessions.runner(services.registry.weights_path(model))
+    return Loaded(NetworkDetector(loaded.value, family), loaded.cold_start_ms)
+
+
+def load_lanes(model: ModelVersion, services: Services) -> Loaded[tuple[Detector, ...]]:
+    """Detectors of one model that may infer at the same time; raises as ``load_detector``."""
+    family = _family(model)
+    if family is None:
+        one = load_detector(model, services)
+        return Loaded((one.value,), one.cold_start_ms)
+    loaded = services.sessions.lanes(services.registry.weights_path(model))
+    lanes = tuple(NetworkDetector(runner, family) for runner in loaded.value)
+    return Loaded(lanes, loaded.cold_start_ms)
+
+
+def _family(model: ModelVersion) -> Family | None:
+    """How its network is fed and read; None for the built-in detector."""
+    name = str(model.options.get("family"))
+    if name != "builtin" and name not in _FAMILIES:
+        message = f"{model.id}: the family {name!r} is unknown; there are {sorted(_FAMILIES)}"
         raise EngineFaultError(message, code="manifest_invalid")
-    path = services.registry.weights_path(model)
-    loaded = services.sessions.runner(path)
-    detector = services.sessions.load(
-        ("detect", model.id, str(path)), lambda: _FAMILIES[family](loaded.value)
-    )
-    return Loaded(detector.value, loaded.cold_start_ms + detector.cold_start_ms)
+    return _FAMILIES.get(name)
 
 
 def _fixed_size(model: ModelVersion) -> Size | None:

@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from engines.detect.detection import Question
+from engines.errors import EngineFaultError
+
 STRIDE = 32
 SIDE_MIN, SIDE_MAX = 32, 4096
 
@@ -52,3 +55,21 @@ class DetectParams(BaseModel):
         if isinstance(self.img_size, int):
             return (self.img_size, self.img_size)
         return self.img_size
+
+    def question(self, size: tuple[int, int]) -> Question:
+        """What a detector is asked, at an inference size."""
+        return Question(
+            size=size,
+            conf=self.conf,
+            iou=self.iou,
+            max_det=self.max_det,
+            classes=self.classes,
+        )
+
+
+def typed(params: BaseModel) -> DetectParams:
+    """The parameters as this engine's own; raises ``EngineFaultError`` for another engine's."""
+    if not isinstance(params, DetectParams):
+        message = f"detect takes DetectParams, got {type(params).__name__}"
+        raise EngineFaultError(message)
+    return params

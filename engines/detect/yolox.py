@@ -10,42 +10,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.detect.detection import Detection, Floats, Pixels, Question
-from engines.detect.labels import COCO, names_in
-from engines.detect.letterbox import Fit, fit_corner, lay_out
+from engines.detect.letterbox import Fit, fit_corner
+from engines.detect.network import Family
 from engines.detect.nms import keep_best
-from engines.detect.yolov8 import as_detections, check_shapes
-from engines.metering import Execution, StageClock
-from engines.runners.base import Runner
+from engines.detect.yolov8 import as_detections
+from engines.runners.base import Array
 
 STRIDES = (8, 16, 32)
 
 
-class YoloX:
-    """A detector over a runner that holds a YOLOX network."""
+def feed(canvas: Pixels) -> Array:
+    """BGR rows [h, w, 3] as BGR planes [3, h, w] in 0..255."""
+    return np.ascontiguousarray(canvas.transpose(2, 0, 1), dtype=np.float32)
 
-    def __init__(self, runner: Runner) -> None:
-        check_shapes(runner, family="YOLOX")
-        self._runner = runner
-        self._input = runner.inputs[0]
-        self.labels = names_in(runner.metadata) or COCO
-        self.execution = Execution.of(runner)
 
-    def detect(
-        self, frames: Sequence[Pixels], question: Question, clock: StageClock
-    ) -> list[list[Detection]]:
-        """Detections of each frame, one run per frame."""
-        return [self._detect_one(frame, question, clock) for frame in frames]
-
-    def _detect_one(self, frame: Pixels, question: Question, clock: StageClock) -> list[Detection]:
-        with clock.aside("preprocess"):
-            fit = fit_corner((int(frame.shape[0]), int(frame.shape[1])), question.size)
-            planes = lay_out(frame, fit).transpose(2, 0, 1)[None]
-            feed = np.ascontiguousarray(planes, dtype=self._input.dtype)
-        outputs = self._runner.run({self._input.name: feed})
-        clock.add("infer", self._runner.elapsed_ms)
-        with clock.aside("postprocess"):
-            rows = outputs[self._runner.outputs[0].name][0].astype(np.float32, copy=False)
-            return read_cells(rows, fit, question, self.labels)
+def read(
+    outputs: Sequence[Array], fit: Fit, question: Question, labels: tuple[str, ...]
+) -> list[Detection]:
+    """The output of one picture as detections."""
+    return read_cells(outputs[0], fit, question, labels)
 
 
 def read_cells(
@@ -84,3 +67,6 @@ def grid(canvas: tuple[int, int]) -> tuple[Floats, Floats]:
         np.concatenate(corners).astype(np.float32),
         np.concatenate(strides).astype(np.float32),
     )
+
+
+YOLOX = Family("YOLOX", fit=fit_corner, feed=feed, read=read)

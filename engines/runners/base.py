@@ -66,6 +66,13 @@ class Runner(Protocol):
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """Execute once; raises ``EngineFaultError`` for feeds that do not fit the network."""
 
+    def twin(self) -> Self | None:
+        """Another runner over the same loaded network, to run beside this one on another thread.
+
+        None where the device takes one call at a time. A twin has its own ``elapsed_ms``; closing
+        it leaves the others open.
+        """
+
     def close(self) -> None:
         """Free the network; ``run`` afterwards is an error. Closing twice is not."""
 

@@ -43,6 +43,10 @@ class FakeRunner:
         self.calls += 1
         return values
 
+    def twin(self) -> "FakeRunner | None":
+        """None: the function is called from one thread at a time."""
+        return None
+
     def close(self) -> None:
         """Forget the function."""
         self._compute = None

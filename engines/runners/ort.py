@@ -6,6 +6,7 @@ references, through which a hostile file can read other files of this machine.
 
 import os
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -104,6 +105,10 @@ class OrtRunner:
             raise _translate(error) from error
         self._elapsed_ms = (perf_counter() - started) * 1000
         return {spec.name: value for spec, value in zip(self._outputs, values, strict=True)}
+
+    def twin(self) -> "OrtRunner":
+        """Another runner over the same session, whose ``run`` the library lets threads share."""
+        return copy(self)
 
     def close(self) -> None:
         """Free the session."""

@@ -102,6 +102,14 @@ def photo() -> Path:
     return Path(skimage.__file__).parent / "data" / "astronaut.png"
 
 
+@pytest.fixture(scope="session")
+def cat_photo() -> Path:
+    """A real photograph of a cat, 451 x 300."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / "chelsea.png"
+
+
 @pytest.fixture
 def save_image(tmp_path: Path) -> Callable[..., Path]:
     """Write an image with Pillow under a name."""

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from engines.manifest import ModelVersion
-from engines.metering import Execution, StageClock, cpu_name, peak_memory_bytes, usage_report
+from engines.metering import (
+    Execution,
+    StageClock,
+    cpu_name,
+    peak_memory_bytes,
+    share_ms,
+    usage_report,
+)
 from engines.runners.fake import FakeRunner
 from engines.spec import Work
 
@@ -47,3 +54,12 @@ def test_the_peak_is_of_this_run_and_not_of_an_earlier_one():
 def test_the_processor_is_named():
     assert cpu_name().startswith("cpu:")
     assert len(cpu_name()) > len("cpu:")
+
+
+@pytest.mark.parametrize("elapsed_ms", [0.0, 1e-9, 0.1, 26.300001, 1234.567891, 3.6e6 + 0.1])
+@pytest.mark.parametrize("parts", [1, 2, 3, 7, 32])
+def test_shares_are_equal_and_add_up_to_exactly_the_whole(elapsed_ms, parts):
+    shares = share_ms(elapsed_ms, parts)
+    assert len(shares) == parts
+    assert sum(shares) == sum(reversed(shares)) == elapsed_ms
+    assert max(shares) - min(shares) < 1e-4

@@ -2,7 +2,9 @@ from threading import Barrier, Thread
 
 import pytest
 
+from engines.errors import EngineFaultError
 from engines.runners.fake import FakeRunner
+from engines.runners.ort import open_onnx
 from engines.sessions import Sessions
 
 
@@ -54,3 +56,32 @@ def test_closing_frees_networks_and_the_next_call_loads_again(tiny_onnx):
     first = sessions.runner(path).value
     sessions.close()
     assert sessions.runner(path).value is not first
+
+
+def test_lanes_are_as_many_as_threads_over_one_network_and_loaded_once(tiny_onnx):
+    opened = []
+
+    def open_runner(path, *, threads):
+        opened.append(threads)
+        return open_onnx(path, threads=threads)
+
+    sessions, path = Sessions(threads=3, open_runner=open_runner), tiny_onnx()
+    lanes = sessions.lanes(path)
+    assert len({id(runner) for runner in lanes.value}) == 3
+    assert opened == [3, 1]
+    assert lanes.cold_start_ms > 0
+    again = sessions.lanes(path)
+    assert (again.value, again.cold_start_ms) == (lanes.value, 0)
+    sessions.close()
+    with pytest.raises(EngineFaultError, match="closed"):
+        lanes.value[2].run({})
+
+
+def test_a_device_that_takes_one_call_at_a_time_is_one_lane(tmp_path):
+    def open_runner(path, *, threads):
+        return FakeRunner(lambda feeds: {}, inputs=(), outputs=())
+
+    sessions = Sessions(threads=4, open_runner=open_runner)
+    assert sessions.lanes(tmp_path / "net.onnx").value == (
+        sessions.runner(tmp_path / "net.onnx").value,
+    )

@@ -3,6 +3,7 @@ import pytest
 
 from engines.detect.builtin import FACE, Builtin
 from engines.detect.detection import Question
+from engines.detect.detector import detect_frames
 from engines.metering import StageClock
 
 ASK = Question(size=(640, 640))
@@ -14,7 +15,7 @@ def builtin():
 
 
 def found(builtin, pixels, question=ASK):
-    return builtin.detect([pixels], question, StageClock())[0]
+    return detect_frames(builtin, [pixels], question, StageClock())[0]
 
 
 def test_the_face_of_a_portrait_is_found_where_it_is(builtin, scenes):

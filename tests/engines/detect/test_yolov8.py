@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from engines.detect.detection import Question
+from engines.detect.detector import detect_frames
 from engines.detect.labels import COCO
-from engines.detect.yolov8 import YoloV8
+from engines.detect.network import NetworkDetector
+from engines.detect.yolov8 import YOLOV8
 from engines.errors import EngineFaultError
 from engines.metering import StageClock
 
@@ -22,7 +24,7 @@ def rows(*anchors, classes=80):
 
 
 def detect(runner, question=ASK, frames=(PICTURE,)):
-    return YoloV8(runner).detect(frames, question, StageClock())
+    return detect_frames(NetworkDetector(runner, YOLOV8), frames, question, StageClock())
 
 
 def test_the_network_is_fed_rgb_planes_between_0_and_1_on_grey(fake_network):
@@ -74,7 +76,10 @@ def test_names_come_from_the_file_and_else_from_coco(fake_network):
     named = fake_network(rows(anchor, classes=2), metadata={"names": "{0: 'left', 1: 'right'}"})
     assert detect(named)[0][0].label == "right"
     for text in ("", "{", "[1]", "{1: 'x'}", "__import__('os')", "(" * 2000):
-        assert YoloV8(fake_network(rows(anchor), metadata={"names": text})).labels == COCO
+        assert (
+            NetworkDetector(fake_network(rows(anchor), metadata={"names": text}), YOLOV8).labels
+            == COCO
+        )
 
 
 def test_free_batches_run_together_and_fixed_ones_one_by_one(fake_network):
@@ -88,7 +93,7 @@ def test_free_batches_run_together_and_fixed_ones_one_by_one(fake_network):
 
 def test_an_export_for_a_fixed_batch_of_several_is_refused_at_once(fake_network):
     with pytest.raises(EngineFaultError, match="one picture or a free batch") as refused:
-        YoloV8(fake_network(rows(), shape=(4, 3, 640, 640)))
+        NetworkDetector(fake_network(rows(), shape=(4, 3, 640, 640)), YOLOV8)
     assert refused.value.code == "weights_unreadable"
 
 
@@ -109,6 +114,25 @@ def test_exports_with_suppression_inside_are_read_too(fake_network):
 
 def test_run_time_is_billable_and_the_rest_is_not(fake_network):
     clock = StageClock()
-    YoloV8(fake_network(rows())).detect([PICTURE], ASK, clock)
+    detect_frames(NetworkDetector(fake_network(rows()), YOLOV8), [PICTURE], ASK, clock)
     assert set(clock.stages_ms) == {"infer"}
     assert set(clock.asides_ms) == {"preprocess", "postprocess"}
+
+
+def test_pictures_of_one_run_share_its_time_exactly(fake_network):
+    runner = fake_network(rows())
+    detector = NetworkDetector(runner, YOLOV8)
+    raws = detector.infer([detector.prepare(PICTURE, (640, 640))] * 3)
+    assert runner.calls == 1
+    assert sum(raw.elapsed_ms for raw in raws) == runner.elapsed_ms
+    assert raws[0].elapsed_ms == pytest.approx(runner.elapsed_ms / 3, abs=1e-4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_output_without_numbers_is_an_error_and_not_an_empty_answer(fake_network, bad):
+    broken = rows(((100, 100, 50, 50), {0: 0.9}))
+    broken[5, 0] = bad
+    with pytest.raises(EngineFaultError) as refused:
+        detect(fake_network(broken))
+    assert refused.value.code == "network_output_invalid"
+    assert not refused.value.retryable

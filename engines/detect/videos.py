@@ -1,0 +1,123 @@
+"""Detection on every frame of a video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engines.detect.detection import Detection, Pixels, Question
+from engines.detect.detector import Detector, detect_frames
+from engines.detect.drawing import Painter
+from engines.detect.params import DetectParams
+from engines.detect.report import result, usage
+from engines.detect.summary import FrameLog
+from engines.errors import CanceledError
+from engines.media.decode import Frame
+from engines.media.encode import output_container, output_suffix
+from engines.media.index import VideoIndex, index_video
+from engines.media.limits import MediaLimits
+from engines.media.video import VideoWork, scan_video, transform_video
+from engines.metering import StageClock
+from engines.spec import (
+    CanceledRunError,
+    EngineResult,
+    MediaKind,
+    OutputFile,
+    RunItem,
+    UsageReport,
+)
+
+_BATCH = 4  # frames per network run, where the network takes batches
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRun:
+    """One run's constant facts."""
+
+    item: RunItem
+    detector: Detector
+    question: Question
+    asked: DetectParams
+    clock: StageClock
+
+    def run(self, limits: MediaLimits) -> EngineResult:
+        """Look at every frame, one after the other in batches."""
+        with self.clock.aside("index"):
+            index = index_video(self.item.files.target, limits)
+        log = FrameLog(self.item.context.work_dir / "detections.json")
+        try:
+            with log:
+                work, files = self._walk(index, log)
+        except CanceledError as stop:
+            raise CanceledRunError(stop.detail, usage=self._usage(log.frames)) from stop
+        listing = OutputFile(log.path, "application/json", "detections.json")
+        data = {
+            **log.summary(),
+            "duration_s": round(work.seconds, 6),
+            "width": work.width,
+            "height": work.height,
+            "frames_lost": work.frames_lost,
+            "notes": list(work.notes),
+        }
+        return result(
+            self.item.model,
+            self.question.size,
+            self.clock,
+            files=(*files, listing),
+            data=data,
+            usage=self._usage(work.frames),
+        )
+
+    def _usage(self, frames: int) -> UsageReport:
+        return usage(
+            self.item.model,
+            MediaKind.VIDEO,
+            frames,
+            size=self.question.size,
+            clock=self.clock,
+            execution=self.detector.execution,
+        )
+
+    def _detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
+        pixels = [frame.pixels for frame in frames]
+        return detect_frames(self.detector, pixels, self.question, self.clock)
+
+    def _walk(self, index: VideoIndex, log: FrameLog) -> tuple[VideoWork, tuple[OutputFile, ...]]:
+        if self.asked.annotate:
+            return self._annotate(index, log)
+        return self._scan(index, log), ()
+
+    def _scan(self, index: VideoIndex, log: FrameLog) -> VideoWork:
+        def look(frames: Sequence[Frame]) -> None:
+            for frame, found in zip(frames, self._detect(frames), strict=True):
+                log.add(frame.pts_s, found)
+
+        return scan_video(
+            self.item.files.target,
+            index=index,
+            look=look,
+            batch=_BATCH,
+            context=self.item.context,
+        )
+
+    def _annotate(
+        self, index: VideoIndex, log: FrameLog
+    ) -> tuple[VideoWork, tuple[OutputFile, ...]]:
+        painter = Painter(width=index.width, height=index.height)
+
+        def process(frames: Sequence[Frame]) -> list[Pixels]:
+            drawn = []
+            for frame, found in zip(frames, self._detect(frames), strict=True):
+                log.add(frame.pts_s, found)
+                with self.clock.aside("draw"):
+                    drawn.append(painter.draw(frame.pixels, found))
+            return drawn
+
+        path = self.item.context.work_dir / f"annotated{output_suffix(index)}"
+        work = transform_video(
+            self.item.files.target,
+            path,
+            index=index,
+            process=process,
+            batch=_BATCH,
+            context=self.item.context,
+        )
+        return work, (OutputFile(path, output_container(index).media_type, path.name),)
