@@ -1,21 +1,25 @@
-"""Weights an operator registered on this machine: ``registry.toml`` in the store folder.
+"""What an operator decided on this machine: ``registry.toml`` in the store folder.
 
-The file adds to the shipped manifests and never changes them. A version's weights are fixed once
-registered: new weights of a model become its next version.
+Weights that were registered, and which version of a model its name means. The file adds to the
+shipped manifests and never changes them. A version's weights are fixed once registered: new
+weights of a model become its next version. Every change replaces the file as a whole, so a process
+that reads it sees the state before or after, and sees it at its next look.
 """
 
+import fcntl
 import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engines.manifest import ManifestError, ModelVersion, WeightsFile, weights_file
 
-_HEADER = "# Written by `pixelmeter models add`. One entry per registered weights file.\n"
+_HEADER = "# Written by `pixelmeter models add` and `pixelmeter models activate`.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,47 +32,100 @@ class Registered:
     inputs: dict[str, list[int]] = field(default_factory=dict)  # by input name; -1: any length
 
 
+@dataclass(frozen=True, slots=True)
+class Active:
+    """Which version the plain name of a model means, and which one it meant before."""
+
+    engine: str
+    model: str
+    version: str
+    previous: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Everything the file says."""
+
+    registered: tuple[Registered, ...] = ()
+    active: tuple[Active, ...] = ()
+
+    def active_in(self, engine: str) -> dict[str, Active]:
+        """The decisions about an engine's models, by model name."""
+        return {each.model: each for each in self.active if each.engine == engine}
+
+
 class Overlay:
-    """The entries of one file, read again only when it changed."""
+    """The contents of one file, read again only when it changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None  # time of change, size
-        self._entries: tuple[Registered, ...] = ()
+        # time of change, size, inode; and what was read of exactly that file
+        self._known: tuple[tuple[int, int, int] | None, Decisions] = (None, Decisions())
 
-    def entries(self) -> tuple[Registered, ...]:
-        """What is registered now, also by another process; raises ``ManifestError``."""
+    def read(self) -> Decisions:
+        """What was decided by now, also by another process; raises ``ManifestError``."""
         try:
             stat = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            self._seen, self._entries = None, ()
-            return ()
-        seen = (stat.st_mtime_ns, stat.st_size)
-        if seen != self._seen:
-            self._entries = read_overlay(self._path)
-            self._seen = seen
-        return self._entries
+            return Decisions()
+        seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if seen != self._known[0]:
+            self._known = (seen, read_overlay(self._path))
+        return self._known[1]
 
-    def append(self, entry: Registered) -> None:
-        """Add one entry; the folder must exist."""
-        write_overlay(self._path, [*read_overlay(self._path), entry])
+    def change(self, decide: Callable[[Decisions], Decisions]) -> Decisions:
+        """Replace the contents by what ``decide`` makes of them, and return it.
+
+        Changes of several processes follow one another: none is lost. The folder must exist.
+        """
+        with _writing(self._path):
+            decided = decide(read_overlay(self._path))
+            write_overlay(self._path, decided)
+        return decided
+
+    def append(self, entry: Registered, *, keep: tuple[str, str] | None = None) -> None:
+        """Add one registered file.
+
+        ``keep`` is an engine and the version that the model's plain name shall go on to mean,
+        where nothing was decided about it yet.
+        """
+
+        def decide(now: Decisions) -> Decisions:
+            active = now.active
+            if keep is not None and entry.model not in now.active_in(keep[0]):
+                active = (*active, Active(keep[0], entry.model, keep[1], keep[1]))
+            return replace(now, registered=(*now.registered, entry), active=active)
+
+        self.change(decide)
 
 
-def read_overlay(path: Path) -> tuple[Registered, ...]:
-    """The entries of a file, none when it does not exist; raises ``ManifestError``."""
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    with path.with_name(f".{path.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def read_overlay(path: Path) -> Decisions:
+    """The contents of a file, empty when it does not exist; raises ``ManifestError``."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return tuple(_entry(entry) for entry in table.get("registered", ()))
+        return Decisions(
+            registered=tuple(_entry(entry) for entry in table.get("registered", ())),
+            active=tuple(_active(entry) for entry in table.get("active", ())),
+        )
     except FileNotFoundError:
-        return ()
+        return Decisions()
     except (tomllib.TOMLDecodeError, ManifestError, KeyError, TypeError) as error:
         message = f"{path}: {error}; mend the entry or remove it and add the file again"
         raise ManifestError(message) from error
 
 
-def write_overlay(path: Path, entries: Sequence[Registered]) -> None:
-    """Replace the file by these entries, all or nothing."""
-    text = _HEADER + "".join(_toml(entry) for entry in entries)
+def write_overlay(path: Path, decisions: Decisions) -> None:
+    """Replace the file by these contents, all or nothing."""
+    text = _HEADER + "".join(
+        [*map(_registered_toml, decisions.registered), *map(_active_toml, decisions.active)]
+    )
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
@@ -117,7 +174,22 @@ def _entry(table: dict[str, Any]) -> Registered:
     )
 
 
-def _toml(entry: Registered) -> str:
+def _active(table: dict[str, Any]) -> Active:
+    return Active(**{name: str(table[name]) for name in ("engine", "model", "version", "previous")})
+
+
+def _active_toml(choice: Active) -> str:
+    lines = [
+        "\n[[active]]",
+        f"engine = {json.dumps(choice.engine)}",
+        f"model = {json.dumps(choice.model)}",
+        f"version = {json.dumps(choice.version)}",
+        f"previous = {json.dumps(choice.previous)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _registered_toml(entry: Registered) -> str:
     weights = entry.weights
     # JSON strings and lists of whole numbers are TOML too
     lines = [

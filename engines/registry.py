@@ -22,6 +22,7 @@ from engines.presence import Verdict, verify_files
 from engines.runners.ort import open_onnx
 from engines.sessions import Sessions
 from engines.spec import Engine
+from engines.versions import choose, current
 from engines.weights import Progress, WeightsStore, missing_weights
 
 OVERLAY_FILE = "registry.toml"
@@ -59,7 +60,7 @@ class Registry:
         self.sessions = sessions or Sessions()
         self.limits = limits or MediaLimits()
         self._weights = WeightsStore(store, mirror=mirror)
-        self._registered = Overlay(store / OVERLAY_FILE)
+        self.overlay = Overlay(store / OVERLAY_FILE)
         self._folders: dict[str, Path] = {}
         self._shipped: dict[str, Manifest] = {}
         for folder in folders:
@@ -73,7 +74,7 @@ class Registry:
     def manifest(self, name: str) -> Manifest:
         """One engine as declared; raises ``InvalidInputError`` code ``unknown_engine``."""
         shipped = self._declared(name)
-        return replace(shipped, models=merge(shipped.models, self._registered.entries()))
+        return replace(shipped, models=merge(shipped.models, self.overlay.read().registered))
 
     def engines(self) -> Mapping[str, Engine]:
         """Every engine, created at the first call and kept."""
@@ -105,20 +106,29 @@ class Registry:
         Raises:
             InvalidInputError: code ``unknown_engine`` or ``unknown_model``.
         """
-        manifest = self.manifest(engine)
-        if model is None:
-            usable = (version for version in manifest.models if self.available(version))
-            return next(usable, manifest.models[-1])
-        name, _, version = model.partition("@")
-        name = manifest.aliases.get(name, name)
-        versions = [each for each in manifest.models if each.name == name]
-        if "@" in model:
-            versions = [each for each in versions if each.version == version]
-        if not versions:
-            names = dict.fromkeys(each.name for each in manifest.models)
-            message = f"{engine} has no model {model!r}; it has {', '.join(names)}"
-            raise InvalidInputError(message, code="unknown_model")
-        return max(versions, key=lambda each: int(each.version))
+        return choose(
+            self.manifest(engine),
+            model,
+            active=self._active(engine),
+            can_run=self.available,
+        )
+
+    @property
+    def store_folder(self) -> Path:
+        """Where weights and the operator's decisions live."""
+        return self._weights.folder
+
+    def newest(self, engine: str, name: str) -> ModelVersion:
+        """The newest version of a name; what it means while nobody decided."""
+        return current(self.manifest(engine), name, active={})
+
+    def is_active(self, engine: str, model: ModelVersion) -> bool:
+        """Whether the plain name of the model means this version."""
+        return current(self.manifest(engine), model.name, active=self._active(engine)) == model
+
+    def _active(self, engine: str) -> dict[str, str]:
+        chosen = self.overlay.read().active_in(engine)
+        return {name: each.version for name, each in chosen.items()}
 
     def available(self, model: ModelVersion) -> bool:
         """Whether it can run here: nothing to bring, and every file present in its size."""
@@ -188,11 +198,18 @@ class Registry:
         return verify_files(self.manifests().values(), self._weights)
 
     def add(
-        self, name: str, path: Path, *, licence: str, sha256: str | None = None
+        self,
+        name: str,
+        path: Path,
+        *,
+        licence: str,
+        sha256: str | None = None,
+        activate: bool = True,
     ) -> ModelVersion:
         """Register an operator's ONNX file for a declared model and copy it into the store.
 
-        Fills a model that waits for weights, else becomes its next version.
+        Fills a model that waits for weights, else becomes its next version, which the plain name
+        then means; with ``activate=False`` the name goes on to mean what it meant.
 
         Raises:
             InvalidInputError: unknown or built-in model, no such file, other bytes than ``sha256``.
@@ -225,7 +242,8 @@ class Registry:
             source="operator",
         )
         entry = Registered(model=model.name, version=version, weights=weights, inputs=inputs)
-        self._registered.append(entry)
+        keep = None if activate or model.needs_weights else (self._owner(model), model.version)
+        self.overlay.append(entry, keep=keep)
         return self._everywhere(f"{model.name}@{version}")[0]
 
     def _declare(self, folder: Path) -> None:
@@ -239,6 +257,10 @@ class Registry:
             raise ManifestError(message)
         self._shipped[manifest.name] = manifest
         self._folders[manifest.name] = folder
+
+    def _owner(self, model: ModelVersion) -> str:
+        """The engine whose model it is; a network's name is one engine's alone."""
+        return next(name for name, each in self.manifests().items() if model in each.models)
 
     def _all(self) -> list[ModelVersion]:
         return [model for manifest in self.manifests().values() for model in manifest.models]

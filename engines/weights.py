@@ -8,27 +8,18 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
-from engines.errors import EngineError, ExhaustedError
+from engines.download import Progress, WeightsError, download, no_room, wrong_file
 from engines.manifest import ModelVersion, WeightsFile
 
-Progress = Callable[[str, int, int], None]  # file name, bytes done, bytes in all
+__all__ = ["Progress", "WeightsError", "WeightsStore", "missing_weights"]
+
 _CHUNK_BYTES = 1 << 20
-_SILENCE_S = 30.0  # a source that says nothing for this long is given up
-
-
-class WeightsError(EngineError):
-    """Raised when weights are missing, wrong or cannot be fetched; the message says the way out."""
-
-    code = "weights_missing"
 
 
 class WeightsStore:
@@ -80,8 +71,13 @@ class WeightsStore:
         target = self.folder / file.file
         if target.is_file() and self.sha256(target) == file.sha256:
             return target
-        with self._source(file) as (origin, stream):
-            self._write(target, stream, file=file, origin=origin, progress=progress)
+        mirrored = self._mirror_folder / file.file if self._mirror_folder else None
+        if mirrored is not None and mirrored.is_file():
+            self._copy(mirrored, target, file=file, progress=progress)
+        else:
+            address = self._address(file)
+            self._make_folder()
+            download(address, file, target, progress)
         return target
 
     def adopt(self, path: Path, *, name: str) -> Path:
@@ -104,13 +100,8 @@ class WeightsStore:
         folders = (self.folder, self._mirror_folder)
         return tuple(folder / file.file for folder in folders if folder is not None)
 
-    @contextmanager
-    def _source(self, file: WeightsFile) -> Iterator[tuple[str, BinaryIO]]:
-        mirrored = self._mirror_folder / file.file if self._mirror_folder else None
-        if mirrored is not None and mirrored.is_file():
-            with mirrored.open("rb") as stream:
-                yield str(mirrored), stream
-            return
+    def _address(self, file: WeightsFile) -> str:
+        """Where a file is offered over HTTP: the mirror, or else its own address."""
         url = f"{self._mirror_url.rstrip('/')}/{file.file}" if self._mirror_url else file.url
         if url is None:
             message = (
@@ -119,45 +110,39 @@ class WeightsStore:
                 "file with `pixelmeter models add`."
             )
             raise WeightsError(message)
-        with _open_url(url, file) as stream:
-            yield url, stream
+        if not _is_url(url):
+            message = f"{file.file}: only http and https addresses are fetched, not {url}"
+            raise WeightsError(message)
+        return url
 
-    def _write(
-        self,
-        target: Path,
-        stream: BinaryIO,
-        *,
-        file: WeightsFile,
-        origin: str,
-        progress: Progress | None,
+    def _copy(
+        self, source: Path, target: Path, *, file: WeightsFile, progress: Progress | None
     ) -> None:
         digest, done = hashlib.sha256(), 0
-        with self._draft(target) as draft:
+        with source.open("rb") as stream, self._draft(target) as draft:
             while chunk := stream.read(_CHUNK_BYTES):
                 done += len(chunk)
-                if done > file.bytes:
-                    break
                 digest.update(chunk)
                 _store(draft, chunk)
                 if progress is not None:
                     progress(file.file, done, file.bytes)
-            if digest.hexdigest() != file.sha256 or done != file.bytes:
-                message = (
-                    f"{origin} gave another file than {file.file} (expected {file.bytes} bytes "
-                    f"with sha256 {file.sha256[:12]}...); nothing was kept. Try again, or use "
-                    "another PIXELMETER_MODEL_MIRROR."
-                )
-                raise WeightsError(message, code="weights_corrupt")
+            if digest.hexdigest() != file.sha256:
+                raise wrong_file(str(source), file)
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise no_room(self.folder, error) from error
 
     @contextmanager
     def _draft(self, target: Path) -> Iterator[BinaryIO]:
         """A file that becomes ``target`` when the block ends well and vanishes when not."""
+        self._make_folder()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=self.folder)
         except OSError as error:
-            message = f"cannot write weights into {self.folder}: {error.strerror}"
-            raise ExhaustedError(message) from error
+            raise no_room(self.folder, error) from error
         draft = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -197,26 +182,8 @@ def _store(draft: BinaryIO, chunk: bytes) -> None:
     try:
         draft.write(chunk)
     except OSError as error:
-        message = f"cannot write weights into {Path(draft.name).parent}: {error.strerror}"
-        raise ExhaustedError(message) from error
+        raise no_room(Path(draft.name).parent, error) from error
 
 
 def _is_url(mirror: str) -> bool:
     return urlsplit(mirror).scheme in {"http", "https"}
-
-
-@contextmanager
-def _open_url(url: str, file: WeightsFile) -> Iterator[BinaryIO]:
-    if not _is_url(url):
-        message = f"{file.file}: only http and https addresses are fetched, not {url}"
-        raise WeightsError(message)
-    request = Request(url, headers={"User-Agent": "pixelmeter"})  # noqa: S310 - scheme checked
-    try:
-        with urlopen(request, timeout=_SILENCE_S) as answer:  # noqa: S310 - scheme checked
-            yield answer
-    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        message = (
-            f"cannot fetch {file.file} from {url}: {error}. Check the network, or set "
-            "PIXELMETER_MODEL_MIRROR to a folder or URL that has it."
-        )
-        raise WeightsError(message) from error

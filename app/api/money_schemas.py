@@ -54,6 +54,7 @@ class ModelObject(Document):
     version: str
     runner: str
     available: bool
+    active: bool = Field(description="whether the plain name means this version")
     licences: list[str]
 
 

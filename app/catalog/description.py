@@ -14,6 +14,7 @@ def engine_view(
     params: Mapping[str, Any],
     card: RateCard | None,
     available: Callable[[ModelVersion], bool],
+    active: Callable[[ModelVersion], bool],
 ) -> dict[str, Any]:
     """One engine: what it takes, its models in order of preference, its price to this tenant.
 
@@ -29,7 +30,10 @@ def engine_view(
         "sources": manifest.sources,
         "params": dict(params),
         "aliases": dict(manifest.aliases),
-        "models": [_model(model, available=available(model)) for model in manifest.models],
+        "models": [
+            _model(model, available=available(model), active=active(model))
+            for model in manifest.models
+        ],
         "price": None if card is None else price_view(card),
     }
 
@@ -49,12 +53,13 @@ def price_view(card: RateCard) -> dict[str, Any]:
     }
 
 
-def _model(model: ModelVersion, *, available: bool) -> dict[str, Any]:
+def _model(model: ModelVersion, *, available: bool, active: bool) -> dict[str, Any]:
     return {
         "id": model.id,
         "name": model.name,
         "version": model.version,
         "runner": model.runner,
+        "active": active,  # what the plain name means
         "available": available,  # False: it can be quoted; the operator has to bring weights
         "licences": sorted({file.licence for file in (*model.weights, *model.extras)}),
     }

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -81,6 +82,7 @@ class Catalog:
                 params=self._registry.engine(name).params_model.model_json_schema(),
                 card=_card(book, tenant_id, name),
                 available=self._registry.available,
+                active=partial(self._registry.is_active, name),
             )
             for name, manifest in sorted(self._registry.manifests().items())
         ]

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
+from engines.activation import activate, activate_previous
 from engines.manifest import ModelVersion
 from engines.presence import Presence
 from engines.registry import Registry, open_registry
@@ -32,16 +33,20 @@ def models() -> None:
 @models.command(name="list", short_help="What there is and whether it can run here.")
 @pass_context
 def list_models(context: Context) -> None:
-    """List every model: whether it can run here, the licence and size of its weights."""
+    """List every model: whether it can run here, the licence and size of its weights.
+
+    A star marks the version that the plain name of a model means.
+    """
     registry = _registry(context)
-    table = Table("engine", "model", "here", "runner", "licence", "MB", box=None)
+    table = Table("engine", "model", "active", "here", "runner", "licence", "MB", box=None)
     for name, manifest in registry.manifests().items():
         for model in manifest.models:
             here = "[green]yes[/]" if registry.available(model) else f"[yellow]{_way(model)}[/]"
             licences = ", ".join(dict.fromkeys(file.licence for file in model.weights))
             megabytes = sum(file.bytes for file in model.weights) / 1e6
             size = f"{megabytes:.1f}" if model.weights else ""
-            table.add_row(name, model.id, here, model.runner, licences, size)
+            active = "*" if registry.is_active(name, model) else ""
+            table.add_row(name, model.id, active, here, model.runner, licences, size)
     context.console.print(table)
 
 
@@ -100,14 +105,54 @@ def verify(context: Context) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--licence", required=True, help="The licence you hold the weights under.")
 @click.option("--sha256", help="Refuse the file unless it has this digest.")
+@click.option(
+    "--activate/--no-activate",
+    default=True,
+    help="Whether the plain NAME means it at once, or only after `models activate`.",
+)
 @pass_context
-def add(context: Context, *, name: str, file: Path, licence: str, sha256: str | None) -> None:
+def add(
+    context: Context,
+    *,
+    name: str,
+    file: Path,
+    licence: str,
+    sha256: str | None,
+    activate: bool,
+) -> None:
     """Register FILE as weights of the model NAME and copy it into PIXELMETER_HOME/models.
 
     Running processes see it at their next job.
     """
-    model = _registry(context).add(name, file, licence=licence, sha256=sha256)
+    registry = _registry(context)
+    model = registry.add(name, file, licence=licence, sha256=sha256, activate=activate)
     context.console.print(f"Registered {model.id}; the next jobs can use it.")
+
+
+@models.command(
+    name="activate",
+    short_help="Switch the version of a model for new jobs.",
+    epilog=examples(
+        "pixelmeter models activate detect yolov8n@2",
+        "pixelmeter models activate detect yolov8n --previous",
+    ),
+)
+@click.argument("engine")
+@click.argument("model", metavar="NAME[@VERSION]")
+@click.option("--previous", is_flag=True, help="Back to what NAME meant before.")
+@pass_context
+def activate_version(context: Context, *, engine: str, model: str, previous: bool) -> None:
+    """Let the plain NAME of a model mean this VERSION for every new job.
+
+    Nothing is restarted: running processes see it within two seconds. Jobs that were accepted
+    before finish on the version they were accepted with.
+    """
+    registry = _registry(context)
+    choice = (activate_previous if previous else activate)(registry, engine, model)
+    context.console.print(
+        f"{choice.model} of {engine} means {choice.model}@{choice.version} now "
+        f"(before: {choice.model}@{choice.previous})."
+    )
 
 
 def _registry(context: Context) -> Registry:
