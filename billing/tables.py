@@ -11,6 +11,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -191,4 +192,42 @@ charge = Table(
     Column("absorbed", BigInteger, nullable=False),
     Column("available_after", BigInteger, nullable=False),
     Column("settled_at", _STAMP, nullable=False),
+)
+
+audit_action = Table(
+    "audit_action",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _STAMP, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", JSONB, nullable=False),
+)
+
+# The hash chain: each row is an action or a journal. Written by triggers and ``seal_journals``.
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("action", BigInteger, unique=True),
+    Column("wallet", BigInteger),
+    Column("journal", BigInteger, unique=True),
+    Column("sealed_at", _STAMP, nullable=False, server_default=_CLOCK),
+    Column("digest", LargeBinary, nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default="true"),
+    Column("seq", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+
+audit_due = Table(
+    "audit_due",
+    metadata,
+    Column("wallet", BigInteger, nullable=False),
+    Column("journal", BigInteger, nullable=False),
 )

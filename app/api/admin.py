@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from app.api.admin_schemas import KeyCreated, QueuesObject, TenantObject
+from app.api.audit_trail import note
 from app.api.auth import admins_only, current_principal
 from app.api.balance import balance_view
 from app.api.idempotency import bind, earlier_resource, requested
@@ -76,6 +77,12 @@ def _create(session: Session, wanted: TenantRequest, *, actor: str) -> Tenant:
         mode=wanted.mode,
         consent_mode=wanted.consent_mode,
     )
+    note(
+        session,
+        action="tenant.create",
+        subject=tenant.id,
+        detail=wanted.model_dump(mode="json"),
+    )
     if wanted.tokens is not None:
         issue(
             session,
@@ -110,6 +117,12 @@ def add_key(tenant_id: str, wanted: KeyRequest) -> Response:
             project=wanted.project,
             name=wanted.name,
             expires_at=wanted.expires_at,
+        )
+        note(
+            session,
+            action="key.create",
+            subject=made.id,
+            detail={"tenant": tenant_id, **wanted.model_dump(mode="json")},
         )
         bind(session, owner=owner, idempotency=key, resource_id=made.id)
     document = {

@@ -5,8 +5,10 @@ from typing import Any, Literal
 from apiflask import APIBlueprint
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from app.api.admin_schemas import ApprovalList, ApprovalObject
+from app.api.audit_trail import note
 from app.api.auth import admins_only, current_operator
 from app.api.replies import ListQuery, moment, page, reply
 from app.api.services import services, utc_now
@@ -76,25 +78,39 @@ def reject(approval_id: str, wanted: RejectRequest) -> Response:
 def approve_as_operator(approval_id: str) -> Approval:
     """Approve as the person behind the key of the request at hand."""
     with services().unit_of_work() as session:
-        return approvals.approve(
+        decided = approvals.approve(
             session,
             approval_id=approval_id,
             checker=current_operator(),
             effects=effects(),
             now=utc_now(),
         )
+        _log(session, "approval.approve", decided)
+        return decided
 
 
 def reject_as_operator(approval_id: str, *, reason: str) -> Approval:
     """Reject as the person behind the key of the request at hand."""
     with services().unit_of_work() as session:
-        return approvals.reject(
+        decided = approvals.reject(
             session,
             approval_id=approval_id,
             checker=current_operator(),
             reason=reason,
             now=utc_now(),
         )
+        _log(session, "approval.reject", decided)
+        return decided
+
+
+def _log(session: Session, action: str, decided: Approval) -> None:
+    detail = {
+        "maker": decided.maker,
+        "kind": decided.kind,
+        "subject": decided.subject,
+        "reason": decided.reason,
+    }
+    note(session, action=action, subject=decided.id, detail=detail)
 
 
 def approval_view(approval: Approval) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
 from app.api.money_schemas import BalanceObject
 from app.api.schemas import Document, Listing
 
@@ -71,3 +73,22 @@ class ApprovalList(Listing):
     """One page of approvals, newest first."""
 
     data: list[ApprovalObject]
+
+
+class AuditEntryObject(Document):
+    """One row of the hash chain over admin actions and money journals."""
+
+    seq: int
+    at: datetime
+    actor: str
+    action: str = Field(description="thing.verb; of a journal journal.kind")
+    subject: str
+    detail: dict[str, Any]
+    journal: str | None
+    digest: str = Field(description="SHA-256 of the digest before it and this row")
+
+
+class AuditPage(Listing):
+    """One page of the audit log, newest first."""
+
+    data: list[AuditEntryObject]

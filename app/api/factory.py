@@ -7,6 +7,7 @@ from apiflask import APIFlask
 from app.api import (
     admin,
     admin_approvals,
+    admin_audit,
     balance,
     deliveries,
     endpoints,
@@ -43,6 +44,7 @@ RESOURCES = (
     deliveries.blueprint,
     admin.blueprint,
     admin_approvals.blueprint,
+    admin_audit.blueprint,
 )
 
 

@@ -1,21 +1,19 @@
 """`pixelmeter admin`: what an operator does, straight on the database of this installation."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from app.cli.admin_audit import audit
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
-from app.db import open_engine
-from app.local.errors import AddressError
+from app.cli.on_database import ACTOR, tenant_id_of, transaction
 from app.secret_box import open_secret_box
-from app.tenants.service import CHOICES, create_key, create_tenant, find_tenants, revoke_key
+from app.tenants.service import CHOICES, create_key, create_tenant, revoke_key
 from billing.amounts import from_number
+from billing.audit import record
 from billing.grants import issue
 from billing.reconcile import check
 
@@ -26,6 +24,9 @@ def admin() -> None:
 
     Acts on DATABASE_URL, else on the platform that runs in this PIXELMETER_HOME.
     """
+
+
+admin.add_command(audit)
 
 
 @admin.group(name="tenants", short_help="Customers.")
@@ -52,11 +53,13 @@ def create_tenant_command(
     """Create the tenant NAME with an empty wallet (or with TOKENS) and its first API key."""
     settings = context.settings
     box = open_secret_box(secret_key=settings.secret_key, home=settings.home)
-    with _transaction(context) as session:
+    with transaction(context) as session:
         tenant = create_tenant(session, name=name, box=box, group=group, zone=zone, mode=mode)
+        _log(session, "tenant.create", tenant.id, name=name, group=group, zone=zone, mode=mode)
         if tokens:
             _grant(session, tenant_id=tenant.id, tokens=tokens)
         key = create_key(session, tenant_id=tenant.id, name="first")
+        _log(session, "key.create", key.id, tenant=tenant.id, name="first")
     click.echo(f"tenant  {tenant.id}")
     click.echo(f"key     {key.minted.key}    (shown once; only its hash is stored)")
 
@@ -98,10 +101,19 @@ def create_key_command(
     if is_admin == (tenant is not None):
         message = "Give either --tenant NAME or --admin."
         raise click.UsageError(message)
-    with _transaction(context) as session:
-        tenant_id = None if tenant is None else _tenant_id(session, tenant)
+    with transaction(context) as session:
+        tenant_id = None if tenant is None else tenant_id_of(session, tenant)
         key = create_key(
             session, tenant_id=tenant_id, project=project, name=name, operator=operator
+        )
+        _log(
+            session,
+            "key.create",
+            key.id,
+            tenant=tenant_id,
+            project=project,
+            name=name,
+            operator=operator,
         )
     click.echo(f"id      {key.id}")
     click.echo(f"key     {key.minted.key}    (shown once; only its hash is stored)")
@@ -112,8 +124,9 @@ def create_key_command(
 @pass_context
 def revoke_key_command(context: Context, *, key_id: str) -> None:
     """End the key with this id (key_...) at once; ending it twice is fine."""
-    with _transaction(context) as session:
+    with transaction(context) as session:
         revoke_key(session, key_id=key_id)
+        _log(session, "key.revoke", key_id)
     click.echo(f"{key_id} is revoked.")
 
 
@@ -129,8 +142,8 @@ def revoke_key_command(context: Context, *, key_id: str) -> None:
 @pass_context
 def grant_command(context: Context, *, tenant: str, tokens: float) -> None:
     """Give TENANT (name or id) a grant of TOKENS that does not expire."""
-    with _transaction(context) as session:
-        tenant_id = _tenant_id(session, tenant)
+    with transaction(context) as session:
+        tenant_id = tenant_id_of(session, tenant)
         _grant(session, tenant_id=tenant_id, tokens=tokens)
     click.echo(f"Granted {tokens:g} tokens to {tenant}.")
 
@@ -139,34 +152,13 @@ def grant_command(context: Context, *, tenant: str, tokens: float) -> None:
 @pass_context
 def reconcile_command(context: Context) -> None:
     """Check every rule of the ledger and recompute every charge; exit code 1 if one is off."""
-    with _transaction(context) as session:
+    with transaction(context) as session:
         findings = check(session)
     for finding in findings:
         click.echo(str(finding))
     if findings:
         raise SystemExit(1)
     click.echo("The ledger reconciles.")
-
-
-@contextmanager
-def _transaction(context: Context) -> Iterator[Session]:
-    engine = open_engine(context.database_url(), pool_size=1)
-    try:
-        with Session(engine, expire_on_commit=False) as session, session.begin():
-            yield session
-    except OperationalError as error:
-        message = f"The database does not answer: {error.orig}"
-        raise AddressError(message) from error
-    finally:
-        engine.dispose()
-
-
-def _tenant_id(session: Session, name_or_id: str) -> str:
-    found = find_tenants(session, names_or_ids=[name_or_id])
-    if name_or_id not in found:
-        message = f"There is no tenant {name_or_id!r}."
-        raise click.ClickException(message)
-    return found[name_or_id].id
 
 
 def _grant(session: Session, *, tenant_id: str, tokens: float) -> None:
@@ -176,6 +168,12 @@ def _grant(session: Session, *, tenant_id: str, tokens: float) -> None:
         amount=from_number(str(tokens)),
         kind="grant",
         idem_key=f"cli:{secrets.token_hex(16)}",
-        actor="cli",
+        actor=ACTOR,
         now=datetime.now(UTC),
     )
+    _log(session, "tokens.grant", tenant_id, tokens=tokens)
+
+
+def _log(session: Session, action: str, subject: str, **detail: object) -> None:
+    now = datetime.now(UTC)
+    record(session, actor=ACTOR, action=action, subject=subject, detail=detail, now=now)

@@ -26,6 +26,7 @@ from app.secret_box import SecretBox
 from app.tenants.keys import MintedKey, hash_key, mint, parse
 from app.tenants.models import ApiKey, Project, Tenant
 from billing.amounts import from_number
+from billing.audit import record
 from billing.grants import issue
 from billing.wallets import open_wallet
 
@@ -289,6 +290,10 @@ def bootstrap_demo(session: Session, *, box: SecretBox, now: datetime) -> DemoAc
     )
     tenant_key = create_key(session, tenant_id=tenant.id, name="demo")
     admin_key = create_key(session, tenant_id=None, name=FIRST_OPERATOR)
+    detail = {"name": DEMO_TENANT, "tokens": DEMO_TOKENS, "keys": [tenant_key.id, admin_key.id]}
+    record(
+        session, actor="system", action="tenant.create", subject=tenant.id, detail=detail, now=now
+    )
     return DemoAccess(
         tenant_id=tenant.id,
         tenant_key=tenant_key.minted.key,

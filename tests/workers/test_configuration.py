@@ -104,6 +104,7 @@ def test_every_task_has_a_queue() -> None:
 def test_the_schedule_only_hints_and_its_hints_do_not_pile_up() -> None:
     assert {entry["task"] for entry in SCHEDULE.values()} == {
         TaskName.SWEEP.value,
+        TaskName.SEAL_AUDIT.value,
         TaskName.COLLECT_FILES.value,
     }
     assert all(entry["options"]["expires"] <= entry["schedule"] for entry in SCHEDULE.values())

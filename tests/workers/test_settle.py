@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app.jobs.states import JobStatus
+from billing.audit import verify
 from engines.errors import InvalidInputError
 from tests.workers.miniature import FakeEngine, FakeRegistry, Platform
 from workers import settle
@@ -157,6 +158,15 @@ def test_a_job_whose_worker_dies_three_times_is_parked_and_free(platform: Platfo
     assert held(platform) == 0
     assert [event["type"] for event in events(platform)] == ["job.failed"]
     platform.reconcile()
+
+
+def test_the_sweep_takes_every_journal_into_the_audit_chain(platform: Platform) -> None:
+    finished(platform)
+    sweep_promises(platform.services)
+    with platform.sessions() as session:
+        found = verify(session)
+    journals = platform.scalar("SELECT count(*) FROM billing.journal")
+    assert (found.breaks, found.waiting, found.rows) == ((), 0, journals)
 
 
 def test_files_whose_time_is_over_are_collected(platform: Platform) -> None:

@@ -126,6 +126,7 @@ def test_answers_about_money_and_models_fit_their_schemas(
         tenant,
         admin.post(keys, json={"expires_at": "2030-01-01T00:00:00Z"}),
         admin.get("/v1/admin/queues"),
+        admin.get("/v1/admin/audit"),
         caller.client.get("/livez"),
         caller.client.get("/readyz"),
     ):
