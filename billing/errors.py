@@ -13,6 +13,8 @@
        +- SelfApprovalError     the maker cannot be the checker: ask another person
        +- ApprovalDecidedError  it was approved or rejected before; nothing changes
        +- ApprovalExpiredError  nobody decided in time: propose it again
+    +- CapReachedError          (in caps) a cap leaves too little in its window: wait, or raise it
+    +- FrozenWalletError        nothing new may be held: an operator has to unfreeze
 
 Codes are public; messages say what to do next. Any other exception is a fault of ours.
 """
@@ -52,14 +54,15 @@ class InsufficientTokensError(BillingError):
 
     def __init__(self, needed: int, available: int) -> None:
         super().__init__(
-            f"this needs {_tokens(needed)} tokens and the wallet has {_tokens(available)};"
+            f"this needs {tokens_text(needed)} tokens and the wallet has {tokens_text(available)};"
             " top up and send it again"
         )
         self.needed = needed
         self.available = available
 
 
-def _tokens(micro: int) -> str:
+def tokens_text(micro: int) -> str:
+    """Micro-tokens as a sentence names them, in tokens."""
     return f"{Decimal(micro).scaleb(-6).normalize():f}"
 
 
@@ -115,3 +118,9 @@ class ApprovalExpiredError(ApprovalError):
     """Raised when nobody decided in time; propose it again."""
 
     code = "approval_expired"
+
+
+class FrozenWalletError(BillingError):
+    """Raised when the wallet is frozen: nothing new is held until an operator unfreezes it."""
+
+    code = "tenant_frozen"

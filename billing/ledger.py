@@ -6,10 +6,11 @@ order everywhere: wallets (rising by id), grants, hold, journal.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, insert, select, text, update
+from sqlalchemy import Row, RowMapping, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from billing.amounts import MicroTokens
@@ -28,8 +29,9 @@ SOURCES: Final[Mapping[str, str]] = {
 
 # Also the first step of the statement that makes a job: see ``billing.holds.judge``.
 HOLD_SQL: Final = (
-    "SELECT outcome, available"
-    " FROM billing.place_hold(:tenant, :hold, :job, :amount, :expires_at, :now)"
+    "SELECT outcome, available, cap"
+    " FROM billing.place_hold(:tenant, :hold, :job, :amount, :expires_at, :now, :project_id,"
+    " :api_key_id, :end_user)"
 )
 _HOLD = text(HOLD_SQL)
 # The charge is written by the statement that moves the tokens. SKIP LOCKED: a worker that listed
@@ -57,6 +59,18 @@ _SETTLE = text(
 _SHED = text("SELECT billing.shed_expired(:wallet, :now)")
 
 
+@dataclass(frozen=True, slots=True)
+class Spender:
+    """Who in the tenant spends; ids are opaque strings, and caps count by them."""
+
+    project: str | None = None
+    api_key: str | None = None
+    end_user: str | None = None
+
+
+NOBODY: Final = Spender()
+
+
 def book_hold(
     session: Session,
     *,
@@ -66,12 +80,14 @@ def book_hold(
     amount: MicroTokens,
     expires_at: datetime,
     now: datetime | None,
-) -> tuple[str, int | None]:
-    """Reserve tokens; returns the outcome and what is available after it.
+    spender: Spender,
+) -> Row[Any]:
+    """Reserve tokens; returns ``outcome``, ``available`` after it and the ``cap`` that is reached.
 
-    Outcomes: placed, replayed (the same hold again), mismatch, insufficient, no_wallet.
+    Outcomes: placed, replayed (the same hold again), mismatch, frozen, insufficient, capped,
+    no_wallet.
     """
-    row = session.execute(
+    return session.execute(
         _HOLD,
         {
             "tenant": tenant,
@@ -80,9 +96,11 @@ def book_hold(
             "amount": amount,
             "expires_at": expires_at,
             "now": now,
+            "project_id": spender.project,
+            "api_key_id": spender.api_key,
+            "end_user": spender.end_user,
         },
     ).one()
-    return row.outcome, row.available
 
 
 def book_settlement(
@@ -122,7 +140,7 @@ def book_grant(
         UnknownWalletError: the tenant has no wallet.
         ReplayMismatchError: the key was used before for something else.
     """
-    owner = _locked_wallet(session, tenant)
+    owner = locked_wallet(session, tenant)
     fingerprint = f"{kind}:{amount}:{priority}:{expires_at.isoformat() if expires_at else ''}"
     known = _find_grant(session, owner, idem_key=idem_key, fingerprint=fingerprint)
     if known is not None:
@@ -172,7 +190,12 @@ def book_grant(
     return grant, True
 
 
-def _locked_wallet(session: Session, tenant: str) -> int:
+def locked_wallet(session: Session, tenant: str) -> int:
+    """The id of a tenant's wallet, locked until the transaction ends.
+
+    Raises:
+        UnknownWalletError: the tenant has no wallet.
+    """
     found: int | None = session.scalar(
         select(wallet.c.id).where(wallet.c.tenant == tenant).with_for_update()
     )

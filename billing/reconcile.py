@@ -138,6 +138,21 @@ CHECKS: Final = {
                    coalesce(s.absorbed, 0))
             OR c.charged > u.quoted
     """,
+    # 18. the windows of a cap are what its holds reserve and were charged, and what it found
+    "budget_differs": """
+        SELECT format('budget %s', u.budget),
+               format('%s from %s: reserved %s used %s, holds say %s and %s', u.subject,
+                      u.window_start, u.reserved, u.used, s.reserved, s.used + u.carried)
+          FROM billing.budget_usage u LEFT JOIN (
+               SELECT p.budget, p.subject, p.window_start,
+                      sum(CASE h.state WHEN 'open' THEN h.amount ELSE 0 END) AS reserved,
+                      sum(h.captured) AS used
+                 FROM billing.hold_budget p JOIN billing.hold h ON h.id = p.hold
+                GROUP BY p.budget, p.subject, p.window_start) s
+               USING (budget, subject, window_start)
+         WHERE (u.reserved, u.used)
+               <> (coalesce(s.reserved, 0), coalesce(s.used, 0) + u.carried)
+    """,
     # every closed hold has a charge
     "charge_missing": """
         SELECT format('job %s', h.job), format('hold %s is %s without a charge', h.id, h.state)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Computed,
+    Date,
     DateTime,
     Identity,
     Integer,
@@ -34,6 +35,8 @@ wallet = Table(
     Column("debt", BigInteger, nullable=False, server_default="0"),
     Column("debt_limit", BigInteger, nullable=False, server_default="0"),
     Column("version", BigInteger, nullable=False, server_default="0"),
+    Column("frozen_at", _STAMP),  # since then nothing new is held
+    Column("frozen_reason", Text),
 )
 
 token_grant = Table(
@@ -67,6 +70,45 @@ hold = Table(
     Column("placed_at", _STAMP, nullable=False),
     Column("expires_at", _STAMP, nullable=False),
     Column("closed_at", _STAMP),
+    Column("project", Text),
+    Column("api_key", Text),
+    Column("end_user", Text),
+    Column("capped", Boolean, nullable=False, server_default="false"),  # hold_budget has rows
+)
+
+budget = Table(
+    "budget",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("wallet", BigInteger, nullable=False),
+    Column("set_by", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # "*": each for itself; "" for the tenant
+    Column("period", Text, nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("created_at", _STAMP, nullable=False),
+    Column("ended_at", _STAMP),
+)
+
+budget_usage = Table(
+    "budget_usage",
+    metadata,
+    Column("budget", BigInteger, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("window_start", Date, primary_key=True),  # the first local date
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
+    Column("used", BigInteger, nullable=False, server_default="0"),
+    Column("carried", BigInteger, nullable=False, server_default="0"),  # used before the cap was
+)
+
+hold_budget = Table(
+    "hold_budget",
+    metadata,
+    Column("hold", Text, primary_key=True),
+    Column("budget", BigInteger, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("window_start", Date, nullable=False),
 )
 
 hold_grant = Table(

@@ -39,6 +39,8 @@ BILLING_STATUS = {
     "self_approval": 403,
     "approval_decided": 409,
     "approval_expired": 409,
+    "cap_reached": 402,
+    "tenant_frozen": 403,
 }
 
 # The framework's refusals: code and the way out. Others get the name of their status.

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.db import as_driver_sql
@@ -40,7 +41,7 @@ _VALUES: Final = (
 _MADE = (
     f" made AS (INSERT INTO job ({_COLUMNS}) SELECT {_VALUES} FROM held"  # noqa: S608 - constants
     " WHERE outcome = 'placed' RETURNING created_at, start_deadline_at)"
-    " SELECT outcome, available, created_at, start_deadline_at"
+    " SELECT outcome, available, cap, created_at, start_deadline_at"
     " FROM held LEFT JOIN made ON true"
 )
 _INSERT = as_driver_sql(f"WITH held AS ({HOLD_SQL}), {_MADE}")
@@ -67,7 +68,9 @@ def accept(
 
     Raises:
         PaymentRequiredError: code ``insufficient_tokens``. No job and no hold was made, but a key
-            was: roll back.
+            was: roll back. The same holds for the next two.
+        CapReachedError: a cap leaves less than the price.
+        FrozenWalletError: the tenant is frozen.
     """
     waiting = timedelta(seconds=(request.start_deadline_s or 0) + 3 * (request.max_runtime_s or 0))
     values = dict(job, start_deadline_s=request.start_deadline_s)
@@ -88,14 +91,19 @@ def accept(
     row = session.connection().exec_driver_sql(statement, values).one_or_none()
     if row is None:
         return None
-    _check_hold(row.outcome, row.available, job=job, amount=amount)
+    _check_hold(row, job=job, amount=amount)
     return {"created_at": row.created_at, "start_deadline_at": row.start_deadline_at}
 
 
-def _check_hold(
-    outcome: str, available: int | None, *, job: Mapping[str, Any], amount: MicroTokens
-) -> None:
+def _check_hold(row: Row[Any], *, job: Mapping[str, Any], amount: MicroTokens) -> None:
     try:
-        holds.judge(outcome, available, tenant=job["tenant_id"], job=job["id"], amount=amount)
+        holds.judge(
+            row.outcome,
+            row.available,
+            cap=row.cap,
+            tenant=job["tenant_id"],
+            job=job["id"],
+            amount=amount,
+        )
     except InsufficientTokensError as error:
         raise PaymentRequiredError(error.detail, code=error.code) from error

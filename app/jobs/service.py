@@ -101,6 +101,8 @@ def submit(
 
     Raises:
         PaymentRequiredError: ``insufficient_tokens`` or ``token_quota_exceeded``.
+        CapReachedError: a cap leaves less than the price in its window.
+        FrozenWalletError: the tenant is frozen.
         ConflictError: ``idempotency_mismatch``.
         ProblemError: everything else that is wrong with the request, before anything is written.
     """

@@ -9,14 +9,18 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.db import open_engine
 from billing.amounts import from_number
+from billing.budgets import caps, set_cap
+from billing.caps import EACH, CapReachedError, Scope, SetBy
 from billing.errors import InsufficientTokensError
 from billing.grants import issue
 from billing.holds import place
+from billing.ledger import Spender
 from billing.reconcile import check
 from billing.settlement import settle, settle_many
 from billing.usage import unsettled
 from billing.wallets import balance, open_wallet
-from tests.billing.till import LATER, NOW
+from billing.windows import Period
+from tests.billing.till import LATER, NOW, Till
 
 CLIENTS = 12
 
@@ -71,6 +75,58 @@ def test_holds_at_once_never_exceed_the_wallet(till_to_commit, crowd):
     assert (found.available, found.held) == (from_number(10), from_number(90))
     till_to_commit.session.rollback()
     assert check(till_to_commit.session) == []
+
+
+def test_holds_at_once_never_exceed_a_cap(till_to_commit, crowd):
+    till = till_to_commit
+    till.give(10_000)
+    for scope, subject in ((Scope.TENANT, ""), (Scope.END_USER, EACH)):
+        set_cap(
+            till.session,
+            tenant="t",
+            set_by=SetBy.OPERATOR,
+            scope=scope,
+            subject=subject,
+            period=Period.DAY,
+            zone="UTC",
+            limit=from_number(100 if scope is Scope.TENANT else 70),
+            now=NOW,
+        )
+    till.session.commit()
+
+    def spend(client: int) -> int:
+        placed = 0
+        for number in range(4):
+            job = f"{client}-{number}"
+            try:
+                with crowd.begin() as session:
+                    place(
+                        session,
+                        tenant="t",
+                        hold_id=f"hold_{job}",
+                        job=job,
+                        amount=from_number(30),
+                        expires_at=LATER,
+                        now=NOW,
+                        spender=Spender(end_user="ab"[client % 2]),
+                    )
+            except CapReachedError:
+                continue
+            placed += 1
+            if number == 1:
+                with crowd.begin() as session:
+                    till_of_client = Till(session)
+                    till_of_client.end(job, "failed", quoted=30)
+                    assert settle(session, job=job, now=NOW) is not None
+                placed -= 1
+        return placed
+
+    assert sum(together(spend)) == 3
+    found = {cap.scope: cap for cap in caps(till.session, "t", now=NOW)}
+    assert found[Scope.TENANT].reserved == from_number(90)
+    assert found[Scope.END_USER].reserved == from_number(60)
+    till.session.rollback()
+    assert check(till.session) == []
 
 
 def test_the_same_hold_from_many_is_placed_once(till_to_commit, crowd):
