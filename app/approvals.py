@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from app.recharges import service
 from billing.approvals import Effect
 
 
 def effects() -> Mapping[str, Effect]:
     """The function of every kind of approval."""
-    return {}
+    return {service.APPROVAL_KIND: service.book_approved}

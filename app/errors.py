@@ -8,6 +8,7 @@
     +- NotFoundError       404      unknown id, or somebody else's
     +- ConflictError       409      the state of the record says no
     +- TooLargeError       413      over a limit
+    +- RateLimitedError    429      too often: wait, then go on
     +- UnavailableError    503/507  ours, retry helps
 
 Codes are public and stable: ``app/api/README.md`` lists each one and a test keeps the list whole.
@@ -107,6 +108,15 @@ class TooLargeError(ProblemError):
     status = 413
     code = "too_large"
     title = "Too large"
+
+
+class RateLimitedError(ProblemError):
+    """Raised when something is asked for too often; the same request helps after a while."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+    retryable = True
 
 
 class UnavailableError(ProblemError):

@@ -8,7 +8,11 @@ Every setting is told in README.md; a test compares the two.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+
+Network = IPv4Network | IPv6Network
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 class MissingSettingError(Exception):
@@ -32,6 +36,12 @@ class Settings:
     max_video_duration_s: int
     test_media: Path | None
     api_key: str | None = None  # what the command line sends; None: the one in dev.json
+    admin_key: str | None = None  # the same for `pixelmeter admin`
+    proxy_hops: int = 0  # proxies of ours in front of the API; 0 believes no X-Forwarded-For
+    recharge_allow: tuple[Network, ...] = LOOPBACK  # where operators may recharge from
+    recharge_alone_tokens: int = 100_000  # a larger recharge needs a second operator
+    recharge_alone_daily_tokens: int = 1_000_000  # so does what one operator gives in a day
+    recharge_per_minute: int = 60  # of one operator
 
     def require_database_url(self) -> str:
         """The database address, or a sentence that says how to get one."""
@@ -61,6 +71,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_video_duration_s=_integer(env, "PIXELMETER_MAX_VIDEO_DURATION_S", 1800),
         test_media=Path(test_media).resolve() if test_media else None,
         api_key=env.get("PIXELMETER_API_KEY") or None,
+        admin_key=env.get("PIXELMETER_ADMIN_KEY") or None,
+        proxy_hops=_integer(env, "PIXELMETER_PROXY_HOPS", 0),
+        recharge_allow=_networks(env, "PIXELMETER_RECHARGE_ALLOW") or LOOPBACK,
+        recharge_alone_tokens=_integer(env, "PIXELMETER_RECHARGE_ALONE_TOKENS", 100_000),
+        recharge_alone_daily_tokens=_integer(
+            env, "PIXELMETER_RECHARGE_ALONE_DAILY_TOKENS", 1_000_000
+        ),
+        recharge_per_minute=_integer(env, "PIXELMETER_RECHARGE_PER_MINUTE", 60),
     )
 
 
@@ -70,7 +88,19 @@ def environment() -> dict[str, str]:
 
 
 def _hosts(text: str) -> frozenset[str]:
-    return frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+    return frozenset(host.lower() for host in _listed(text))
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(text.strip()) for text in _listed(env.get(name, "")))
+    except ValueError as error:
+        message = f"{name} must be networks, for example {name}=10.0.0.0/8,::1/128; {error}"
+        raise MissingSettingError(message) from None
 
 
 def _integer(env: Mapping[str, str], name: str, default: int) -> int:

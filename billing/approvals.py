@@ -6,7 +6,7 @@ refuses, the approval stays pending and nothing happened.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -52,7 +52,8 @@ class Approval:
     decided_at: datetime | None
 
 
-# Does what was approved, in the transaction of the approval; its answer is kept as ``result``.
+# Does what was approved, in the transaction of the approval; its answer is kept as ``result``. The
+# approval it gets says already who agreed and when.
 Effect = Callable[[Session, Approval], Mapping[str, Any]]
 
 
@@ -104,7 +105,7 @@ def approve(
         raise SelfApprovalError(
             f"{checker} proposed this and cannot approve it; ask another operator to"
         )
-    result = effects[found.kind](session, found)
+    result = effects[found.kind](session, replace(found, checker=checker, decided_at=now))
     return _decide(
         session, approval_id, state=ApprovalState.APPROVED, checker=checker, now=now, result=result
     )

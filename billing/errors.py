@@ -15,6 +15,9 @@
        +- ApprovalExpiredError  nobody decided in time: propose it again
     +- CapReachedError          (in caps) a cap leaves too little in its window: wait, or raise it
     +- FrozenWalletError        nothing new may be held: an operator has to unfreeze
+    +- UnknownRechargeError     no recharge has this id
+    +- RechargeBookedError      it was booked before; nothing changes
+    +- RechargeRefusedError     one of its users cannot get tokens any more: send it anew
 
 Codes are public; messages say what to do next. Any other exception is a fault of ours.
 """
@@ -124,3 +127,21 @@ class FrozenWalletError(BillingError):
     """Raised when the wallet is frozen: nothing new is held until an operator unfreezes it."""
 
     code = "tenant_frozen"
+
+
+class UnknownRechargeError(BillingError):
+    """Raised when no recharge has the id; check it."""
+
+    code = "recharge_not_found"
+
+
+class RechargeBookedError(BillingError):
+    """Raised when a recharge was booked before; the second try changes nothing."""
+
+    code = "recharge_booked"
+
+
+class RechargeRefusedError(BillingError):
+    """Raised when an all-or-nothing recharge cannot be booked as a whole any more."""
+
+    code = "recharge_refused"

@@ -8,6 +8,7 @@ from app.api import (
     admin,
     admin_approvals,
     admin_audit,
+    admin_recharges,
     balance,
     deliveries,
     endpoints,
@@ -44,6 +45,7 @@ RESOURCES = (
     deliveries.blueprint,
     admin.blueprint,
     admin_approvals.blueprint,
+    admin_recharges.blueprint,
     admin_audit.blueprint,
 )
 

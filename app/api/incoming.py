@@ -11,6 +11,7 @@ from flask import Flask, Request, current_app, request
 
 from app.api.json_body import load_object
 from app.errors import InvalidRequestError
+from app.recharges.csv_file import FILE_BYTES_MAX as RECHARGE_FILE_BYTES_MAX
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -20,6 +21,7 @@ FORM_FIELD_BYTES_MAX = 256 * KIB  # the `job` part of a multipart body
 FORM_PARTS_MAX = 64
 MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the file itself
 
+RECHARGE_FILES = frozenset({"admin_recharges.bulk"})
 UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect"})
 INLINE = frozenset({"jobs.create", "quotes.quote", "yolo.detect"})
 
@@ -51,6 +53,8 @@ def body_limit_bytes(endpoint: str | None, mimetype: str, *, upload_bytes_max: i
     """How many bytes the body of one request may have."""
     if endpoint in UPLOADS and mimetype == "multipart/form-data":
         return upload_bytes_max + MULTIPART_OVERHEAD_BYTES
+    if endpoint in RECHARGE_FILES and mimetype == "multipart/form-data":
+        return RECHARGE_FILE_BYTES_MAX + MULTIPART_OVERHEAD_BYTES
     if endpoint in INLINE:
         return INLINE_JSON_BYTES_MAX
     return JSON_BYTES_MAX

@@ -41,6 +41,9 @@ BILLING_STATUS = {
     "approval_expired": 409,
     "cap_reached": 402,
     "tenant_frozen": 403,
+    "recharge_not_found": 404,
+    "recharge_booked": 409,
+    "recharge_refused": 409,
 }
 
 # The framework's refusals: code and the way out. Others get the name of their status.

@@ -4,12 +4,13 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
+import billing.grant_tables  # noqa: F401 - adds its tables to the metadata
 from billing.settlement import settle
 from billing.tables import metadata
 from tests.billing.till import NOW
 
 APPEND_ONLY = ["hold_grant", "journal", "transfer", "rate_card_version", "usage_record", "charge"]
-NEVER_DELETED = ["wallet", "token_grant", "hold", "approval"]
+NEVER_DELETED = ["wallet", "token_grant", "hold", "approval", "recharge"]
 
 
 @pytest.fixture
