@@ -1,28 +1,40 @@
-"""Rate cards as data: the shipped catalogue, publishing, and the book that quotes read.
+"""The book of prices that quotes read: cards in force, who is on which, multipliers.
 
-A card is a TOML file in ``billing/catalogue``; published, it is a row of ``rate_card_version``
-that never changes. The newest version whose ``effective_from`` has come prices new jobs; a job
-keeps the version it was quoted with.
+The newest version of a card whose ``effective_from`` has come prices new jobs; a job keeps the
+version it was quoted with. ``billing.publishing`` makes versions.
 """
 
-import json
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.card_data import read_card
 from billing.errors import InvalidCardError, UnknownPriceError
+from billing.pricing_rules import EVERYBODY, RuleBook
+from billing.publishing import publish, publish_catalogue, shipped
 from billing.rates import RateCard
 from billing.tables import card_assignment, rate_card_version
 
-EVERYBODY: Final = "*"  # the tenant of a default assignment
+__all__ = [
+    "ANY_ENGINE",
+    "EVERYBODY",
+    "CardBook",
+    "assign",
+    "assignments_of",
+    "load_book",
+    "publish",
+    "publish_catalogue",
+    "shipped",
+    "split_id",
+    "unassign",
+]
+
+ANY_ENGINE: Final = "*"  # the engine of a tenant's card for everything it prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,8 @@ class CardBook:
 
     cards: Mapping[str, RateCard]  # every version, by id
     current: Mapping[str, RateCard]  # the version in force, by card
-    assignments: Mapping[tuple[str, str], str]  # (tenant or "*", engine) -> card
+    assignments: Mapping[tuple[str, str], str]  # (tenant or "*", engine or "*") -> card
+    rules: RuleBook = field(default_factory=RuleBook)
 
     def card_for(self, tenant: str, engine: str) -> RateCard:
         """The card in force for this tenant and engine: their own, or everybody's.
@@ -39,9 +52,14 @@ class CardBook:
         Raises:
             UnknownPriceError: nobody priced the engine.
         """
-        for key in ((tenant, engine), (EVERYBODY, engine)):
+        for key in (
+            (tenant, engine),
+            (tenant, ANY_ENGINE),
+            (EVERYBODY, engine),
+            (EVERYBODY, ANY_ENGINE),
+        ):
             found = self.current.get(self.assignments.get(key, ""))
-            if found is not None:
+            if found is not None and found.prices(engine):
                 return found
         raise UnknownPriceError(f"no rate card prices {engine}; publish and assign one")
 
@@ -73,11 +91,14 @@ def load_book(session: Session, now: datetime) -> CardBook:
         cards=cards,
         current=current,
         assignments={(row["tenant"], row["engine"]): row["card"] for row in assigned},
+        rules=RuleBook.load(session, now),
     )
 
 
 def assign(session: Session, *, tenant: str, engine: str, card: str) -> None:
     """Put a tenant (or ``EVERYBODY``) on a card for one engine, in place of any other.
+
+    ``ANY_ENGINE`` stands for every engine that the card prices and that has no card of its own.
 
     Raises:
         InvalidCardError: no such card is published, or it is not meant for the engine.
@@ -90,7 +111,7 @@ def assign(session: Session, *, tenant: str, engine: str, card: str) -> None:
     )
     if body is None:
         raise InvalidCardError(f"no rate card {card!r} is published")
-    if not read_card(body, card=card, version=1).prices(engine):
+    if engine != ANY_ENGINE and not read_card(body, card=card, version=1).prices(engine):
         raise InvalidCardError(f"rate card {card!r} does not price {engine}")
     row = insert(card_assignment).values(tenant=tenant, engine=engine, card=card)
     session.execute(
@@ -98,51 +119,23 @@ def assign(session: Session, *, tenant: str, engine: str, card: str) -> None:
     )
 
 
-def shipped() -> list[dict[str, Any]]:
-    """The catalogue's files as data, by name."""
-    folder = files("billing.catalogue")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return [tomllib.loads((folder / name).read_text(encoding="utf-8")) for name in names]
-
-
-def publish_catalogue(session: Session, now: datetime) -> None:
-    """Publish the shipped cards and their default assignments; safe to repeat.
-
-    An operator's own assignment of an engine is left alone.
-
-    Raises:
-        InvalidCardError: a shipped file differs from the version published under its number.
-    """
-    for data in shipped():
-        publish(session, data, now=now)
-        for engine in data["default_for"]:
-            row = insert(card_assignment).values(tenant=EVERYBODY, engine=engine, card=data["card"])
-            session.execute(row.on_conflict_do_nothing())
-
-
-def publish(session: Session, data: Mapping[str, Any], *, now: datetime) -> RateCard:
-    """Publish one version, in force from ``now``; the same version again changes nothing.
-
-    Raises:
-        InvalidCardError: the data is wrong, or this version was published with other data.
-    """
-    name, version = str(data["card"]), int(data["version"])
-    body = {key: value for key, value in data.items() if key not in {"card", "version"}}
-    card = read_card(body, card=name, version=version)
-    row = insert(rate_card_version).values(
-        card=name, version=version, effective_from=now, body=body
-    )
-    session.execute(row.on_conflict_do_nothing(index_elements=["card", "version"]))
-    published = session.scalar(
-        select(rate_card_version.c.body).where(
-            rate_card_version.c.card == name, rate_card_version.c.version == version
+def unassign(session: Session, *, tenant: str, engine: str) -> None:
+    """Take a tenant's own card away again; everybody's counts then."""
+    session.execute(
+        delete(card_assignment).where(
+            card_assignment.c.tenant == tenant, card_assignment.c.engine == engine
         )
     )
-    if json.dumps(published, sort_keys=True) != json.dumps(body, sort_keys=True):
-        raise InvalidCardError(
-            f"rate card {card.id} is published and cannot change; raise its version"
-        )
-    return card
+
+
+def assignments_of(session: Session, tenant: str) -> dict[str, str]:
+    """A tenant's own cards by engine; without everybody's."""
+    rows = session.execute(
+        select(card_assignment.c.engine, card_assignment.c.card)
+        .where(card_assignment.c.tenant == tenant)
+        .order_by(card_assignment.c.engine)
+    )
+    return {row.engine: row.card for row in rows}
 
 
 def split_id(card_id: str) -> tuple[str, int]:

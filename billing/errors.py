@@ -6,6 +6,12 @@
     +- InsufficientTokensError  the wallet does not cover the hold: top up, then try again
     +- UnknownPriceError        no card prices this work: it is refused, never free
     +- InvalidCardError         a rate card says something that cannot be priced: fix the data
+    |  +- NegativePriceError    a number of it is below 0: a rebate says so by name
+    |  +- CardFrozenError       that version is published and never changes: publish the next one
+    |  +- CardOverlapError      another version begins then or later: choose a later time
+    +- InvalidRuleError         a pricing rule says something that cannot be: fix the data
+    |  +- RuleOverlapError      another version begins then or later: choose a later time
+    +- EffectivePastError       prices of the past never change: begin now or later
     +- ReplayMismatchError      the key was used before with other arguments
     +- UnknownWalletError       nobody opened a wallet for this tenant
     +- ApprovalError            a second person's decision cannot be made like this
@@ -79,6 +85,42 @@ class InvalidCardError(BillingError):
     """Raised when the data of a rate card is wrong or already published otherwise."""
 
     code = "invalid_rate_card"
+
+
+class NegativePriceError(InvalidCardError):
+    """Raised when a number of a card is below 0; a rebate is written positive, by its name."""
+
+    code = "negative_price"
+
+
+class CardFrozenError(InvalidCardError):
+    """Raised when a published version would change; publish the next version instead."""
+
+    code = "rate_card_frozen"
+
+
+class CardOverlapError(InvalidCardError):
+    """Raised when a version would begin before, or with, one that is published already."""
+
+    code = "rate_card_overlap"
+
+
+class InvalidRuleError(BillingError):
+    """Raised when the data of a pricing rule is wrong."""
+
+    code = "invalid_pricing_rule"
+
+
+class RuleOverlapError(InvalidRuleError):
+    """Raised when a version would begin before, or with, one that is published already."""
+
+    code = "pricing_rule_overlap"
+
+
+class EffectivePastError(BillingError):
+    """Raised when prices would change for a time that has passed."""
+
+    code = "effective_in_past"
 
 
 class ReplayMismatchError(BillingError):

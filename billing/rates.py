@@ -9,8 +9,8 @@ the one rounding at the end, so no order of evaluation and no machine changes a 
 Quantities add up: over the pictures and frames of one job they are sums.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite, prod
@@ -61,6 +61,15 @@ class BatchDiscount:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The most of a quantity that only a run can measure, for the quote: ``amount`` per unit."""
+
+    quantity: str  # such as gpu_ms.swap
+    per: str  # a quantity known before the run, such as faces
+    amount: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class RateCard:
     """One immutable version of a card."""
 
@@ -70,6 +79,7 @@ class RateCard:
     terms: tuple[Term, ...]
     rounding: Rounding
     batch_discounts: tuple[BatchDiscount, ...] = ()  # rising by items
+    ceilings: tuple[Ceiling, ...] = ()
 
     @property
     def id(self) -> str:
@@ -103,10 +113,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Multiplier:
-    """A named factor on the whole price, such as a time of day."""
+    """A named factor on the whole price, such as a time of day; never 0."""
 
     name: str
     factor: Fraction
+    detail: str = ""  # why it applies, for the reader of a quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +129,21 @@ class Price:
     multipliers: tuple[Multiplier, ...] = ()
 
 
-def evaluate(card: RateCard, work: Work) -> Price:
+def at_most(card: RateCard, work: Work) -> Work:
+    """The work with the card's ceilings in place of what cannot be known before the run."""
+    known = work.quantities
+    assumed = {
+        ceiling.quantity: float(ceiling.amount * _exact(ceiling.per, known.get(ceiling.per, 0)))
+        for ceiling in card.ceilings
+        if ceiling.quantity not in known
+    }
+    return replace(work, quantities={**known, **assumed}) if assumed else work
+
+
+def evaluate(card: RateCard, work: Work, multipliers: Sequence[Multiplier] = ()) -> Price:
     """Price the work by the card; no work done costs nothing, whatever the minimum.
+
+    The multipliers act on the exact sum of the terms, in their order and before the one rounding.
 
     Raises:
         UnknownPriceError: the card has no price for an attribute or a measured stage of the work.
@@ -135,11 +159,19 @@ def evaluate(card: RateCard, work: Work) -> Price:
         for term, cost in priced
     ]
     if not any(cost > 0 for _, cost in priced):
-        return Price(MicroTokens(0), ())
-    return _rounded(card.rounding, sum((cost for _, cost in priced), Fraction(0)), lines)
+        return Price(MicroTokens(0), (), tuple(multipliers))
+    exact = sum((cost for _, cost in priced), Fraction(0))
+    for multiplier in multipliers:
+        change = exact * (multiplier.factor - 1)
+        lines.append(Line(multiplier.name, _shown(multiplier.factor), "times", _micro(change)))
+        exact += change
+    amount, lines = _rounded(card.rounding, exact, lines)
+    return Price(amount, tuple(lines), tuple(multipliers))
 
 
-def _rounded(rounding: Rounding, exact: Fraction, lines: list[Line]) -> Price:
+def _rounded(
+    rounding: Rounding, exact: Fraction, lines: list[Line]
+) -> tuple[MicroTokens, list[Line]]:
     """Round once and show the difference as a line of its own."""
     whole = round_half_up(exact / rounding.quantum) * rounding.quantum
     amount = _micro(max(whole, rounding.minimum))
@@ -147,7 +179,7 @@ def _rounded(rounding: Rounding, exact: Fraction, lines: list[Line]) -> Price:
     if rest:
         name = "minimum" if whole < rounding.minimum else "rounding"
         lines = [*lines, Line(name, 1, "job", MicroTokens(rest))]
-    return Price(amount, tuple(lines))
+    return amount, lines
 
 
 def _applies(term: Term, quantities: Mapping[str, Fraction], attributes: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session
 
+from billing.multipliers import read_multipliers
 from billing.rates import Price, Work
 from billing.settlement import line_json, published_card, rate_or_free
 
@@ -177,8 +178,8 @@ CHECKS: Final = {
 
 _CHARGES = text(
     """
-    SELECT x.job, x.outcome, x.cached, x.quantities, x.attributes, x.lines, x.price, x.card,
-           x.card_version, c.body::text AS body
+    SELECT x.job, x.outcome, x.cached, x.quantities, x.attributes, x.multipliers, x.lines, x.price,
+           x.card, x.card_version, c.body::text AS body
       FROM billing.charge x
       JOIN billing.rate_card_version c ON c.card = x.card AND c.version = x.card_version
     """
@@ -218,5 +219,11 @@ def _wrong_charges(session: Session) -> Iterator[Finding]:
 def _again(row: RowMapping) -> Price:
     card = published_card(row["body"], row["card"], row["card_version"])
     work = Work(row["quantities"], row["attributes"])
-    price, _ = rate_or_free(card, work, outcome=row["outcome"], cached=row["cached"])
+    price, _ = rate_or_free(
+        card,
+        work,
+        outcome=row["outcome"],
+        cached=row["cached"],
+        multipliers=read_multipliers(row["multipliers"]),
+    )
     return price

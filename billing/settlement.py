@@ -19,6 +19,7 @@ from billing import ledger
 from billing.amounts import MicroTokens
 from billing.card_data import read_card
 from billing.errors import InvalidWorkError, UnknownPriceError
+from billing.multipliers import read_multipliers
 from billing.rates import Line, Multiplier, Price, RateCard, Work, evaluate
 from billing.tables import settlement_due
 from billing.usage import Outcome, bounded
@@ -54,7 +55,7 @@ class Settlement:
 _PENDING = text(
     """
     SELECT u.job, u.tenant, u.outcome, u.cached, u.quarantined, u.quantities, u.attributes,
-           u.gpu_us, u.wall_us, u.card, u.card_version, c.body::text AS body,
+           u.multipliers, u.gpu_us, u.wall_us, u.card, u.card_version, c.body::text AS body,
            EXISTS (SELECT FROM billing.charge x WHERE x.job = u.job) AS charged
       FROM billing.usage_record u
       JOIN billing.rate_card_version c ON c.card = u.card AND c.version = u.card_version
@@ -84,12 +85,19 @@ def settle_many(
     return [settlement for settlement in settled if settlement is not None]
 
 
-def rate_or_free(card: RateCard, work: Work, *, outcome: str, cached: bool) -> tuple[Price, bool]:
+def rate_or_free(
+    card: RateCard,
+    work: Work,
+    *,
+    outcome: str,
+    cached: bool,
+    multipliers: Sequence[Multiplier] = (),
+) -> tuple[Price, bool]:
     """What a job that ended so costs, and whether the card could price it."""
     if cached or Outcome(outcome) in {Outcome.FAILED, Outcome.EXPIRED}:
         return _FREE, True
     try:
-        return evaluate(card, work), True
+        return evaluate(card, work, multipliers), True
     except (UnknownPriceError, InvalidWorkError):
         # The quote was priced by this very card, so the meter is at fault, not the customer.
         return _FREE, False
@@ -130,7 +138,7 @@ def _settle(session: Session, record: RowMapping, *, now: datetime | None) -> Se
             "quantities": json.dumps(dict(work.quantities)),
             "attributes": json.dumps(dict(work.attributes)),
             "lines": json.dumps([line_json(line) for line in price.lines]),
-            "multipliers": json.dumps([_multiplier_json(each) for each in price.multipliers]),
+            "multipliers": json.dumps(record["multipliers"]),
         },
         now=now,
     )
@@ -159,9 +167,11 @@ def _judge(record: RowMapping) -> tuple[Work, Price, ChargeStatus]:
         work = bounded(work, gpu_us=record["gpu_us"], wall_us=record["wall_us"])
         status = ChargeStatus.QUARANTINED
     card = published_card(record["body"], record["card"], record["card_version"])
-    price, priced = rate_or_free(card, work, outcome=record["outcome"], cached=record["cached"])
+    price, priced = rate_or_free(
+        card,
+        work,
+        outcome=record["outcome"],
+        cached=record["cached"],
+        multipliers=read_multipliers(record["multipliers"]),
+    )
     return work, price, status if priced else ChargeStatus.UNPRICED
-
-
-def _multiplier_json(multiplier: Multiplier) -> dict[str, str]:
-    return {"name": multiplier.name, "factor": str(multiplier.factor)}

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     Table,
     Text,
     text,
@@ -174,6 +175,20 @@ rate_card_version = Table(
     Column("effective_from", _STAMP, nullable=False),  # until the next version's
     Column("published_at", _STAMP, nullable=False, server_default=_CLOCK),
     Column("body", JSONB, nullable=False),
+    Column("published_by", Text, nullable=False, server_default="catalogue"),
+)
+
+# Everything else that sets a price: multipliers, factors of devices, tiers, packs, subscriptions.
+pricing_rule = Table(
+    "pricing_rule",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),  # a tenant or "*", a device, a name
+    Column("version", Integer, primary_key=True),
+    Column("effective_from", _STAMP, nullable=False),  # until the next version's
+    Column("published_at", _STAMP, nullable=False, server_default=_CLOCK),
+    Column("published_by", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
 )
 
 card_assignment = Table(
@@ -207,6 +222,8 @@ usage_record = Table(
     Column("cached", Boolean, nullable=False),
     Column("quarantined", Boolean, nullable=False),
     Column("recorded_at", _STAMP, nullable=False, server_default=_CLOCK),
+    Column("multipliers", JSONB, nullable=False, server_default="[]"),
+    Column("device_factor", Numeric, nullable=False, server_default="1"),
 )
 
 settlement_due = Table("settlement_due", metadata, Column("job", Text, primary_key=True))

@@ -7,14 +7,18 @@ billing workers; settlement takes it off.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from billing.amounts import MicroTokens
 from billing.cards import split_id
-from billing.rates import Work, checked
+from billing.device_factors import factor_of
+from billing.multipliers import multipliers_json
+from billing.rates import Multiplier, Work, checked
 from billing.tables import settlement_due
 
 # Clocks of a device and of the database differ by a little; more than this is impossible.
@@ -48,6 +52,7 @@ class UsageRecord:
     card_id: str  # fixed by the quote
     quoted: MicroTokens
     cached: bool = False  # served from the result cache: nothing is charged
+    multipliers: tuple[Multiplier, ...] = ()  # fixed by the quote
     project: str | None = None
     api_key: str | None = None
     end_user: str | None = None
@@ -59,10 +64,11 @@ _ACCEPT = text(
         INSERT INTO billing.usage_record (
             job, tenant, project, api_key, end_user, attempt, outcome, engine, model, device,
             quantities, attributes, gpu_us, wall_us, card, card_version, quoted, cached,
-            quarantined)
+            quarantined, multipliers, device_factor)
         VALUES (:job, :tenant, :project, :api_key, :end_user, :attempt, :outcome, :engine,
                 :model, :device, CAST(:quantities AS jsonb), CAST(:attributes AS jsonb),
-                :gpu_us, :wall_us, :card, :card_version, :quoted, :cached, :quarantined)
+                :gpu_us, :wall_us, :card, :card_version, :quoted, :cached, :quarantined,
+                CAST(:multipliers AS jsonb), :device_factor)
         ON CONFLICT (job) DO NOTHING RETURNING job
     )
     INSERT INTO billing.settlement_due (job) SELECT job FROM accepted RETURNING job
@@ -73,11 +79,15 @@ _ACCEPT = text(
 def accept(session: Session, record: UsageRecord) -> bool:
     """Take a job's usage in; False when the job has a record already, which then stands.
 
+    Compute times are turned into those of the reference device here, once: the record keeps the
+    factor, so that the price does not depend on the machine that ran the job.
+
     Raises:
         InvalidWorkError: a quantity is not a finite number >= 0.
     """
     card, version = split_id(record.card_id)
-    work = checked(record.work)
+    factor = factor_of(session, record.device) if record.gpu_us else Fraction(1)
+    work = normalised(checked(record.work), factor)
     values = {
         "job": record.job,
         "tenant": record.tenant,
@@ -99,6 +109,8 @@ def accept(session: Session, record: UsageRecord) -> bool:
         "quoted": record.quoted,
         "cached": record.cached,
         "quarantined": impossible(gpu_us=record.gpu_us, wall_us=record.wall_us),
+        "multipliers": json.dumps(multipliers_json(record.multipliers)),
+        "device_factor": str(Decimal(factor.numerator) / factor.denominator),
     }
     return session.execute(_ACCEPT, values).scalar_one_or_none() is not None
 
@@ -128,7 +140,15 @@ def impossible(*, gpu_us: int, wall_us: int) -> bool:
 
 def bounded(work: Work, *, gpu_us: int, wall_us: int) -> Work:
     """The work with its compute times scaled down to the time that really passed."""
-    share = min(1.0, wall_us / gpu_us) if gpu_us else 1.0
+    return _scaled(work, min(1.0, wall_us / gpu_us) if gpu_us else 1.0)
+
+
+def normalised(work: Work, factor: Fraction) -> Work:
+    """The work with its compute times as the reference device would have taken."""
+    return work if factor == 1 else _scaled(work, float(factor))
+
+
+def _scaled(work: Work, share: float) -> Work:
     quantities: Mapping[str, float] = {
         name: round(value * share, 3) if name == "gpu_ms" or name.startswith("gpu_ms.") else value
         for name, value in work.quantities.items()

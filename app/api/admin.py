@@ -16,6 +16,7 @@ from app.api.replies import moment, reply
 from app.api.services import services, utc_now
 from app.errors import ConflictError
 from app.jobs.queries import queue_depths, running_count
+from app.tenants.changes import change_tenant
 from app.tenants.models import Tenant
 from app.tenants.service import create_key, create_tenant, get_tenant
 from billing.amounts import from_number
@@ -39,6 +40,14 @@ class TenantRequest(_Closed):
     mode: Literal["prepaid", "postpaid"] = "prepaid"
     consent_mode: Literal["request", "contract"] = "request"
     tokens: int | float | None = Field(None, gt=0, description="A first grant.")
+
+
+class TenantChange(_Closed):
+    """What changes of a customer; what is left out stays."""
+
+    group: Literal["free", "vip", "enterprise"] | None = None
+    zone: str | None = Field(None, min_length=1, max_length=64, description="IANA time zone")
+    mode: Literal["prepaid", "postpaid"] | None = None
 
 
 class KeyRequest(_Closed):
@@ -94,6 +103,25 @@ def _create(session: Session, wanted: TenantRequest, *, actor: str) -> Tenant:
             now=utc_now(),
         )
     return tenant
+
+
+@blueprint.patch("/tenants/<tenant_id>")
+@blueprint.input(TenantChange, arg_name="wanted")
+@blueprint.output(TenantObject)
+def edit_tenant(tenant_id: str, wanted: TenantChange) -> Response:
+    """Change a tenant's zone, group or billing mode."""
+    with services().unit_of_work() as session:
+        tenant = change_tenant(
+            session,
+            tenant_id,
+            zone=wanted.zone,
+            group=wanted.group,
+            mode=wanted.mode,
+            actor=current_principal().key_id,
+            now=utc_now(),
+        )
+        document = _tenant_view(session, tenant)
+    return reply(document)
 
 
 @blueprint.post("/tenants/<tenant_id>/keys")

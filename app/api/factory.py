@@ -8,6 +8,8 @@ from app.api import (
     admin,
     admin_approvals,
     admin_audit,
+    admin_pricing,
+    admin_rate_cards,
     admin_recharges,
     balance,
     deliveries,
@@ -47,6 +49,8 @@ RESOURCES = (
     admin_approvals.blueprint,
     admin_recharges.blueprint,
     admin_audit.blueprint,
+    admin_rate_cards.blueprint,
+    admin_pricing.blueprint,
 )
 
 

@@ -90,6 +90,7 @@ class EnginePrice(Document):
     """The rate card in force for this tenant."""
 
     rate_card: str
+    sentence: str = Field(description="the whole card in words")
     terms: list[ModelPriceTerm]
     rounding: PriceRounding
     batch_discounts: list[BatchDiscountObject]

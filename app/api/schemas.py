@@ -76,6 +76,14 @@ class PriceTerm(Document):
     tokens: Tokens
 
 
+class QuoteMultiplier(Document):
+    """A factor on the whole price, and why it applies; its effect is one of the ``terms``."""
+
+    name: str = Field(description="batch, time_of_day, gpu_load or tenant, in this order")
+    factor: float | int
+    detail: str
+
+
 class QuoteObject(Document):
     """The most a job can cost, and whether the balance covers it."""
 
@@ -84,8 +92,9 @@ class QuoteObject(Document):
     rate_card: str
     model: str = Field(description="name@version that would run")
     terms: list[PriceTerm]
-    multipliers: list[dict[str, Any]]
+    multipliers: list[QuoteMultiplier]
     balance: Tokens
+    balance_after: Tokens = Field(description="below 0 when the balance does not cover the quote")
     sufficient: bool
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from app.catalog.sentence import price_sentence
 from billing.rates import RateCard, Term
 from engines.manifest import Manifest, ModelVersion
 
@@ -42,6 +43,7 @@ def price_view(card: RateCard) -> dict[str, Any]:
     """A rate card in tokens; factors that are no decimals are shown rounded, never used so."""
     return {
         "rate_card": card.id,
+        "sentence": price_sentence(card),
         "terms": [_term(term) for term in card.terms],
         "rounding": {
             "quantum": _number(card.rounding.quantum),

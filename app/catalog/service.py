@@ -15,13 +15,15 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
+from app.catalog.conditions import Conditions
 from app.catalog.description import engine_view
 from app.catalog.shelf import CardShelf
 from app.errors import FieldError, InvalidRequestError, ProblemError
 from billing.cards import CardBook
 from billing.errors import UnknownPriceError
+from billing.multipliers import multipliers_for
 from billing.quote import Quote, quote
-from billing.rates import RateCard, Work
+from billing.rates import Multiplier, RateCard, Work
 from engines.errors import EngineError, InvalidInputError
 from engines.manifest import Manifest, ModelVersion
 from engines.registry import Registry
@@ -36,7 +38,13 @@ ESTIMATED_MS_MIN: Final = 100
 ESTIMATED_MS_MAX: Final = 3_600_000
 
 
-_PriceKey = tuple[str, str, frozenset[tuple[str, float]], frozenset[tuple[str, str | int]]]
+_PriceKey = tuple[
+    str,
+    str,
+    frozenset[tuple[str, float]],
+    frozenset[tuple[str, str | int]],
+    tuple[Multiplier, ...],
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +71,12 @@ class Catalog:
         registry: Registry,
         shelf: CardShelf,
         *,
+        conditions: Conditions | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._shelf = shelf
+        self._conditions = conditions or Conditions()
         self._clock = clock
         self._lock = threading.Lock()
         self._resolved: dict[tuple[str, str | None], tuple[float, ModelVersion]] = {}
@@ -134,22 +144,42 @@ class Catalog:
         return self._engine(engine).manifest.sources != "none"
 
     def quote(
-        self, session: Session, *, tenant_id: str, prepared: PreparedWork, now: datetime
+        self,
+        session: Session,
+        *,
+        tenant_id: str,
+        prepared: PreparedWork,
+        batch_items: int = 1,
+        now: datetime,
     ) -> Quote:
-        """Price prepared work with the card that is valid for this tenant now.
+        """Price prepared work with the card and the multipliers valid for this tenant now.
+
+        ``batch_items`` is how many items are sent together; it is the platform that counts them.
 
         Raises:
             InvalidRequestError: code ``price_missing``; a model without a price is never free.
         """
         book = self._shelf.current(session, now=now)
+        rules = book.rules.rules_for(tenant_id)
+        circumstances = self._conditions.now(
+            session, rules, tenant_id=tenant_id, batch_items=batch_items, now=now
+        )
         try:
-            return self._price(book, tenant_id, prepared)
+            card = book.card_for(tenant_id, prepared.engine)
+            factors = multipliers_for(card, rules, circumstances)
+            return self._price(book, tenant_id, prepared, factors)
         except UnknownPriceError as error:
             raise InvalidRequestError(
                 error.detail, code=error.code, errors=[FieldError("/model", error.detail)]
             ) from error
 
-    def _price(self, book: CardBook, tenant_id: str, prepared: PreparedWork) -> Quote:
+    def _price(
+        self,
+        book: CardBook,
+        tenant_id: str,
+        prepared: PreparedWork,
+        factors: tuple[Multiplier, ...],
+    ) -> Quote:
         """Evaluate a card, or remember: the same work under the same book costs the same."""
         work = prepared.work
         key = (
@@ -157,6 +187,7 @@ class Catalog:
             prepared.engine,
             frozenset(work.quantities.items()),
             frozenset(work.attributes.items()),
+            factors,
         )
         # Book and prices change hands together: no thread files a price under another book.
         priced_book, prices = self._prices
@@ -164,7 +195,9 @@ class Catalog:
             prices = {}
             self._prices = (book, prices)
         if key not in prices:
-            prices[key] = quote(book, tenant=tenant_id, engine=prepared.engine, work=work)
+            prices[key] = quote(
+                book, tenant=tenant_id, engine=prepared.engine, work=work, multipliers=factors
+            )
         return prices[key]
 
     def _check(

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "balance": Entry("app.cli.money", MONEY, "Show the tokens that are left."),
     "ledger": Entry("app.cli.money", MONEY, "Show the statement of the wallet."),
     "models": Entry("app.cli.models", OPERATOR, "List, pull, verify and add models."),
+    "ratecards": Entry("app.cli.ratecards", OPERATOR, "Prices: preview, publish, assign, rules."),
     "admin": Entry("app.cli.admin", OPERATOR, "Create tenants and keys, grant tokens, reconcile."),
 }
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.jobs.record import JobRow
 from app.jobs.states import JobStatus
 from billing.amounts import MicroTokens
+from billing.multipliers import read_multipliers
 from billing.rates import Work
 from billing.usage import UsageRecord, accept
 from engines.spec import UsageReport
@@ -29,7 +30,7 @@ def book_usage(
     measured time by it.
     """
     billable = report is not None and ended["status"] in _BILLABLE
-    work = Work(report.work.quantities, report.work.attributes) if report and billable else Work({})
+    work = _measured(report) if report and billable else Work({})
     accept(
         session,
         UsageRecord(
@@ -45,9 +46,17 @@ def book_usage(
             wall_us=wall_us,
             card_id=ended["quote"]["rate_card"],
             quoted=MicroTokens(ended["quote"]["micro_tokens"]),
+            multipliers=read_multipliers(ended["quote"].get("multipliers_exact", ())),
             project=ended["project_id"],
             api_key=ended["api_key_id"],
             end_user=ended["end_user"],
         ),
     )
     session.execute(_NOTIFY_USAGE)
+
+
+def _measured(report: UsageReport) -> Work:
+    """The work of a run with its compute times, whole and by stage, in milliseconds."""
+    stages = {f"gpu_ms.{stage}": round(ms, 3) for stage, ms in report.stages_ms.items()}
+    times = {"gpu_ms": round(report.gpu_ms, 3), **stages}
+    return Work({**report.work.quantities, **times}, report.work.attributes)

@@ -17,6 +17,7 @@ from app.jobs.inputs import JobFiles, brings_files, resolve_inputs
 from app.jobs.spec import JobRequest
 from app.jobs.usage import breakdown
 from billing.amounts import from_number, to_number
+from billing.multipliers import multipliers_json
 from billing.quote import Quote
 from billing.wallets import balance
 
@@ -31,16 +32,31 @@ class Estimate:
 
 
 def estimate(
-    session: Session, *, catalog: Catalog, intake: Intake, request: JobRequest, now: datetime
+    session: Session,
+    *,
+    catalog: Catalog,
+    intake: Intake,
+    request: JobRequest,
+    batch_items: int = 1,
+    now: datetime,
 ) -> Estimate:
-    """Check a request against its engine and media, and price it."""
+    """Check a request against its engine and media, and price it.
+
+    ``batch_items`` is how many jobs are sent together: a card may make them cheaper.
+    """
     if brings_files(request.input):
         catalog.check(engine=request.engine, model=request.model, params=request.params)
     files = resolve_inputs(session, wanted=request.input, intake=intake)
     prepared = catalog.prepare(
         engine=request.engine, model=request.model, params=request.params, media=files.media()
     )
-    quote = catalog.quote(session, tenant_id=intake.tenant_id, prepared=prepared, now=now)
+    quote = catalog.quote(
+        session,
+        tenant_id=intake.tenant_id,
+        prepared=prepared,
+        batch_items=batch_items,
+        now=now,
+    )
     return Estimate(files=files, prepared=prepared, quote=quote)
 
 
@@ -57,7 +73,10 @@ def check_token_quota(quote: Quote, token_quota: Decimal | None) -> None:
 
 
 def quote_facts(quote: Quote) -> dict[str, Any]:
-    """The quote as it is kept with the job and shown; ``micro_tokens`` is the exact amount."""
+    """The quote as it is kept with the job and shown.
+
+    ``micro_tokens`` and ``multipliers_exact`` are what settlement takes; clients see numbers.
+    """
     tokens = to_number(quote.amount)
     return {
         "tokens": tokens,
@@ -66,25 +85,41 @@ def quote_facts(quote: Quote) -> dict[str, Any]:
         "micro_tokens": int(quote.amount),
         "terms": breakdown(quote.lines),
         "multipliers": [
-            {"name": each.name, "factor": float(each.factor)} for each in quote.multipliers
+            {"name": each.name, "factor": float(each.factor), "detail": each.detail}
+            for each in quote.multipliers
         ],
+        "multipliers_exact": multipliers_json(quote.multipliers),
     }
 
 
 def quote_request(
-    session: Session, *, catalog: Catalog, intake: Intake, request: JobRequest, now: datetime
+    session: Session,
+    *,
+    catalog: Catalog,
+    intake: Intake,
+    request: JobRequest,
+    batch_items: int = 1,
+    now: datetime,
 ) -> dict[str, Any]:
     """The answer of ``POST /v1/quotes``; open the intake with ``keep=False`` so nothing stays.
 
     A model whose weights are absent can be quoted, a quota is not enforced: only ``submit`` does.
     """
-    found = estimate(session, catalog=catalog, intake=intake, request=request, now=now)
+    found = estimate(
+        session,
+        catalog=catalog,
+        intake=intake,
+        request=request,
+        batch_items=batch_items,
+        now=now,
+    )
     available = balance(session, intake.tenant_id).available
     facts = quote_facts(found.quote)
-    del facts["micro_tokens"]
+    del facts["micro_tokens"], facts["multipliers_exact"]
     return {
         **facts,
         "model": found.prepared.model.id,
         "balance": to_number(available),
+        "balance_after": to_number(available - found.quote.amount),
         "sufficient": available >= found.quote.amount,
     }

@@ -92,12 +92,14 @@ def submit(
     request_id: str | None = None,
     bell: JobBell | None = None,
     announced: bool = False,
+    batch_items: int = 1,
     now: datetime,
 ) -> Submitted:
     """Price a job, hold its price and queue it: one transaction, committed by the caller.
 
     The dispatcher is told by the commit itself, or, with a ``bell``, right after it: cheaper where
     many commit at once, see ``app.jobs.bell``. With ``announced`` the caller rings it himself.
+    ``batch_items`` is how many jobs come together, for cards that give a batch discount.
 
     Raises:
         PaymentRequiredError: ``insufficient_tokens`` or ``token_quota_exceeded``.
@@ -111,7 +113,14 @@ def submit(
         if earlier is not None:
             return Submitted(job=earlier, created=False)
     _check_caller(catalog, caller, request)
-    found = estimate(session, catalog=catalog, intake=intake, request=request, now=now)
+    found = estimate(
+        session,
+        catalog=catalog,
+        intake=intake,
+        request=request,
+        batch_items=batch_items,
+        now=now,
+    )
     catalog.require_weights(found.prepared.model)
     check_token_quota(found.quote, request.token_quota)
     job = _values(session, box=box, caller=caller, request=request, found=found)

@@ -127,7 +127,7 @@ def create_tenant(
         InvalidRequestError: a name, zone, group or mode that cannot be.
         ConflictError: code ``name_taken``.
     """
-    _check_tenant(name=name, zone=zone, group=group, mode=mode, consent_mode=consent_mode)
+    check_tenant(name=name, zone=zone, group=group, mode=mode, consent_mode=consent_mode)
     secret = f"whsec_{base64.b64encode(secrets.token_bytes(WEBHOOK_SECRET_BYTES)).decode()}"
     tenant_id = session.execute(
         insert(Tenant)
@@ -149,7 +149,8 @@ def create_tenant(
     return get_tenant(session, tenant_id)
 
 
-def _check_tenant(*, name: str, zone: str, **choices: str) -> None:
+def check_tenant(*, name: str, zone: str, **choices: str) -> None:
+    """Raises ``InvalidRequestError``, with the code ``unknown_zone`` where that is the fault."""
     wrong = [
         FieldError(f"/{field}", f"one of {', '.join(CHOICES[field])}")
         for field, value in choices.items()
@@ -160,10 +161,9 @@ def _check_tenant(*, name: str, zone: str, **choices: str) -> None:
     if not _is_zone(zone):
         wrong.append(FieldError("/zone", "an IANA time zone such as Asia/Shanghai"))
     if wrong:
-        raise InvalidRequestError(
-            f"The tenant cannot be created: {wrong[0].pointer} must be {wrong[0].detail}.",
-            errors=wrong,
-        )
+        code = "unknown_zone" if wrong[0].pointer == "/zone" else None
+        detail = f"The tenant cannot be so: {wrong[0].pointer} must be {wrong[0].detail}."
+        raise InvalidRequestError(detail, code=code, errors=wrong)
 
 
 def _is_zone(name: str) -> bool:

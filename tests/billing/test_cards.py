@@ -4,21 +4,17 @@ import pytest
 from sqlalchemy import text
 
 from billing.cards import (
+    ANY_ENGINE,
     EVERYBODY,
     assign,
+    assignments_of,
     load_book,
-    publish,
     publish_catalogue,
-    shipped,
     split_id,
+    unassign,
 )
 from billing.errors import InvalidCardError, UnknownPriceError
 from tests.billing.till import NOW
-
-
-def flat(version, **changes):
-    data = next(data for data in shipped() if data["card"] == "flat")
-    return {**data, "version": version, **changes}
 
 
 def test_every_shipped_engine_has_a_card(till):
@@ -28,7 +24,7 @@ def test_every_shipped_engine_has_a_card(till):
     assert book.card_for("anyone", "detect").id == "yolo@1"
     assert set(book.cards) == {
         "facefusion@1",
-        "facefusion-gpu@1",
+        "facefusion-gpu@2",
         "ddcolor@1",
         "yolo@1",
         "flat@1",
@@ -49,6 +45,23 @@ def test_a_tenant_can_have_a_card_of_its_own(till):
     assert book.card_for("u", "detect").card == "yolo"
 
 
+def test_a_tenant_can_be_on_one_card_for_everything_it_prices(till):
+    assign(till.session, tenant="t", engine=ANY_ENGINE, card="flat")
+    assign(till.session, tenant="t", engine="colorize", card="ddcolor")
+    book = load_book(till.session, NOW)
+    cards = {book.card_for("t", engine).card for engine in ("detect", "face-swap", "anything")}
+    assert cards == {"flat"}
+    assert book.card_for("t", "colorize").card == "ddcolor"
+    assert assignments_of(till.session, "t") == {"*": "flat", "colorize": "ddcolor"}
+    unassign(till.session, tenant="t", engine=ANY_ENGINE)
+    assert load_book(till.session, NOW).card_for("t", "detect").card == "yolo"
+
+
+def test_a_card_for_everything_counts_only_where_it_prices(till):
+    assign(till.session, tenant="t", engine=ANY_ENGINE, card="ddcolor")
+    assert load_book(till.session, NOW).card_for("t", "detect").card == "yolo"
+
+
 def test_an_engine_without_a_card_is_refused(till):
     with pytest.raises(UnknownPriceError):
         load_book(till.session, NOW).card_for("t", "translate")
@@ -58,20 +71,6 @@ def test_an_engine_without_a_card_is_refused(till):
 def test_a_card_that_does_not_fit_is_not_assigned(till, name, card):
     with pytest.raises(InvalidCardError):
         assign(till.session, tenant="t", engine=name, card=card)
-
-
-def test_a_new_version_prices_from_its_time_and_the_old_one_stays(till):
-    tomorrow = NOW + timedelta(days=1)
-    publish(till.session, flat(2, rounding={"quantum": "1", "minimum": "0"}), now=tomorrow)
-    assign(till.session, tenant="t", engine="detect", card="flat")
-    assert load_book(till.session, NOW).card_for("t", "detect").version == 1
-    assert load_book(till.session, tomorrow).card_for("t", "detect").version == 2
-    assert load_book(till.session, tomorrow).card("flat@1").version == 1
-
-
-def test_a_published_version_cannot_be_published_otherwise(till):
-    with pytest.raises(InvalidCardError, match="raise its version"):
-        publish(till.session, flat(1, engines=["detect"]), now=NOW)
 
 
 def test_an_unknown_version_is_refused(till):

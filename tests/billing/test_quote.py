@@ -17,8 +17,16 @@ def test_a_quote_names_the_amount_the_card_and_every_line(till):
     assert found.multipliers == ()
 
 
-def test_work_without_anything_to_price_is_refused_not_free(till):
+def test_a_quote_takes_the_ceilings_of_a_card_that_prices_compute_time(till):
     assign(till.session, tenant="t", engine="face-swap", card="facefusion-gpu")
-    work = Work({"images": 1}, {"media": "image", "enhance_level": 1})
-    with pytest.raises(UnknownPriceError, match="facefusion-gpu@1"):
-        quote(load_book(till.session, NOW), tenant="t", engine="face-swap", work=work)
+    work = Work({"images": 1, "faces": 1}, {"media": "image", "enhance_level": 1})
+    found = quote(load_book(till.session, NOW), tenant="t", engine="face-swap", work=work)
+    assert found.amount == from_number(100)
+    assert [line.name for line in found.lines] == ["detect", "embed", "swap", "blend", "enhance"]
+
+
+def test_work_without_anything_to_price_is_refused_not_free(till):
+    assign(till.session, tenant="t", engine="detect", card="flat")
+    work = Work({"pages": 1}, {"media": "text"})
+    with pytest.raises(UnknownPriceError, match="flat@1"):
+        quote(load_book(till.session, NOW), tenant="t", engine="detect", work=work)

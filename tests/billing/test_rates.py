@@ -1,4 +1,4 @@
-"""Every worked example of the price list, from the shipped cards."""
+"""The shipped cards: every worked example of the price list, and what no card may do."""
 
 from fractions import Fraction
 
@@ -10,7 +10,8 @@ from billing.amounts import to_number
 from billing.card_data import read_card
 from billing.cards import shipped
 from billing.errors import InvalidWorkError, UnknownPriceError
-from billing.rates import Work, evaluate
+from billing.rates import Multiplier, Work, at_most, evaluate
+from tests.billing.worked_examples import BATCHES, EXAMPLES
 
 CARDS = {
     data["card"]: read_card(
@@ -26,113 +27,59 @@ def price(card, quantities, **attributes):
     return to_number(evaluate(CARDS[card], Work(quantities, attributes)).amount)
 
 
-def face(level=1, *, extra=0, cached=0):
-    quantities = {"images": 1, "faces": 1 + extra, "extra_faces": extra}
-    return price(
-        "facefusion",
-        {**quantities, "cached_embeddings": cached},
-        media="image",
-        enhance_level=level,
-    )
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_the_worked_examples_of_the_price_list(example):
+    assert price(example.card, example.quantities, **example.attributes) == example.tokens
 
 
-def video(seconds, width, height, *, level=1, extra=0, frames=None):
-    frames = frames or round(seconds * 25)
-    return price(
-        "facefusion",
-        {"seconds": seconds, "frames": frames, "extra_faces": extra * frames},
-        media="video",
-        enhance_level=level,
-        width=width,
-        height=height,
-    )
+def test_a_single_frame_is_a_25th_of_a_second():
+    work = {"seconds": 1 / 25, "frames": 1, "extra_faces": 0}
+    attributes = {"media": "video", "enhance_level": 1, "width": 1280, "height": 720}
+    assert price("facefusion", work, **attributes) == 8
 
 
-@pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [
-        (face(), 6),
-        (face(2), 9),
-        (face(3), 11),
-        (face(2, extra=2), 19),
-        (face(cached=1), 3),
-        (face(cached=2), 1),
-        (face(cached=9), 1),
-        (video(10, 1280, 720), 2000),
-        (video(10, 1920, 1080), 4500),
-        (video(10, 1280, 720, level=2), 3000),
-        (video(10, 1280, 720, level=3), 3667),
-        (video(10, 1280, 720, extra=1), 3667),
-        (video(10, 1280, 720, level=2, extra=2), 6333),
-        (video(1 / 25, 1280, 720, frames=1), 8),
-    ],
-)
-def test_face_fusion_costs_what_the_list_says(tokens, expected):
-    assert tokens == expected
-
-
-@pytest.mark.parametrize(
-    ("stages", "expected"),
-    [
-        ({"detect": 20, "embed": 30, "swap": 60, "blend": 10}, 7),
-        ({"detect": 10}, 1),
-        ({"detect": 9.99}, 0),
-        ({"swap": 29, "blend": 0.5}, 2),
-    ],
-)
-def test_face_fusion_by_compute_time_adds_up_its_stages(stages, expected):
-    quantities = {f"gpu_ms.{stage}": ms for stage, ms in stages.items()}
-    assert price("facefusion-gpu", {**quantities, "gpu_ms": sum(stages.values())}) == expected
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "kind", "upscaled", "expected"),
-    [
-        (800, 600, "person", 0, 11),
-        (1920, 1080, "building", 0, 19),
-        (1920, 1080, "building", 1, 24),
-        (1920, 1080, "auto", 0, 19),
-        (10, 10, "person", 0, 10),
-    ],
-)
-def test_colourising_costs_what_the_list_says(width, height, kind, upscaled, expected):
-    quantities = {"images": 1, "megapixels": width * height / 1_000_000, "upscaled": upscaled}
-    assert price("ddcolor", quantities, media="image", type=kind) == expected
-
-
-@pytest.mark.parametrize(
-    ("size", "model", "expected"),
-    [
-        (640, "yolov8s", 1),
-        (960, "yolov8l", 5.625),
-        (320, "yolov8n", 0.175),
-        (640, "yolov8n", 0.7),
-        (640, "yolov8m", 1.8),
-        (640, "yolov8x", 4),
-        (416, "yolox-nano", 0.211),
-        (640, "builtin", 0.3),
-        (32, "yolov8n", 0.01),
-    ],
-)
-def test_detection_costs_what_the_list_says(size, model, expected):
-    work = {"images": 1, "input_pixels": size * size}
-    assert price("yolo", work, media="image", model=model) == expected
-
-
-def test_a_video_is_detected_at_the_image_price_of_every_frame():
+def test_each_frame_of_a_video_is_rounded_like_a_picture():
     work = {"frames": 250, "input_pixels": 416 * 416}
     assert price("yolo", work, media="video", model="yolox-nano") == 250 * 0.211
-
-
-def test_the_simple_list_counts_images_and_seconds():
-    assert price("flat", {"images": 1, "input_pixels": 9}, media="image") == 1
-    assert price("flat", {"seconds": 10.04, "frames": 251}, media="video") == 100.4
 
 
 def test_the_batch_discount_steps_at_10_100_and_1000():
     steps = {items: CARDS["yolo"].batch_discount(items) for items in (1, 9, 10, 99, 100, 999, 1000)}
     assert list(steps.values()) == [0, 0, 5, 5, 10, 10, 15]
     assert CARDS["flat"].batch_discount(1000) == 0
+
+
+@pytest.mark.parametrize(("items", "tokens"), BATCHES)
+def test_a_batch_is_cheaper_per_item(items, tokens):
+    work = Work({"images": 1, "input_pixels": 409600}, {"media": "image", "model": "yolov8s"})
+    factor = 1 - CARDS["yolo"].batch_discount(items) / 100
+    found = evaluate(CARDS["yolo"], work, [Multiplier("batch", factor)])
+    assert to_number(found.amount) == tokens
+
+
+def test_multipliers_act_on_the_exact_sum_in_their_order_and_are_lines_of_the_breakdown():
+    work = Work({"images": 1, "megapixels": 0.48}, {"media": "image", "type": "person"})
+    factors = [Multiplier("time_of_day", Fraction("1.2")), Multiplier("tenant", Fraction("0.5"))]
+    found = evaluate(CARDS["ddcolor"], work, factors)
+    assert [(line.name, line.quantity, line.tokens) for line in found.lines] == [
+        ("image", 1, 10),
+        ("pixels", 0.48, 0.96),
+        ("time_of_day", 1.2, 2.192),
+        ("tenant", 0.5, -6.576),
+        ("minimum", 1, 3.424),
+    ]
+    assert to_number(found.amount) == 10
+    assert found.multipliers == tuple(factors)
+
+
+def test_a_ceiling_stands_in_for_what_only_a_run_can_measure():
+    known = Work({"images": 1, "faces": 2}, {"media": "image"})
+    most = at_most(CARDS["facefusion-gpu"], known)
+    assert most.quantities["gpu_ms.swap"] == 600
+    assert to_number(evaluate(CARDS["facefusion-gpu"], most).amount) == 160
+    measured = Work({**known.quantities, "gpu_ms.swap": 20.0})
+    assert at_most(CARDS["facefusion-gpu"], measured).quantities["gpu_ms.swap"] == 20
+    assert at_most(CARDS["flat"], known) is known
 
 
 def test_the_breakdown_adds_up_to_the_amount():
@@ -163,7 +110,7 @@ def test_no_work_costs_nothing_whatever_the_minimum(card):
         ("yolo", {"images": 1, "input_pixels": 9}, {"media": "image", "model": "yolov9z"}),
         ("yolo", {"images": 1, "input_pixels": 9}, {"media": "image"}),
         ("ddcolor", {"images": 1}, {"type": "cat"}),
-        ("facefusion-gpu", {"gpu_ms.enhance": 5}, {}),
+        ("facefusion-gpu", {"gpu_ms.dream": 5}, {}),
     ],
 )
 def test_what_has_no_price_is_refused(card, quantities, attributes):

@@ -167,3 +167,21 @@ def picture_of(photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Call
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def portraits_of(photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A photograph with so many faces side by side."""
+    folder = tmp_path_factory.mktemp("portraits")
+
+    def make(faces: int) -> Path:
+        path = folder / f"{faces}.png"
+        if not path.exists():
+            with Image.open(photos.astronaut) as photo:
+                row = Image.new("RGB", (photo.width * faces, photo.height))
+                for index in range(faces):
+                    row.paste(photo.convert("RGB"), (photo.width * index, 0))
+                row.save(path)
+        return path
+
+    return make

@@ -1,15 +1,29 @@
-"""The worked prices, from quotes and from settled jobs."""
+"""The worked examples of the price list: quoted by the running platform, and settled by it."""
+
+import re
 
 import pytest
 
+from app.client.client import Client
 from app.client.errors import PaymentRequiredError
+from tests.billing.worked_examples import EXAMPLES
+
+ASKED = [example for example in EXAMPLES if example.ask is not None]
 
 
-def body(client, engine, target, *, source=None, model=None, **params):
-    inputs = {"target": {"file": client.upload(target)["id"]}}
-    if source is not None:
-        inputs["source"] = {"file": client.upload(source)["id"]}
-    return {"engine": engine, "model": model, "input": inputs, "params": params}
+@pytest.fixture
+def body_of(client, photos, picture_of, portraits_of):
+    """The job that asks for the work of an example."""
+
+    def body(ask, client=client):
+        face_job = ask.engine == "face-swap"
+        target = portraits_of(ask.faces) if face_job else picture_of(*ask.size)
+        inputs = {"target": {"file": client.upload(target)["id"]}}
+        if face_job:
+            inputs["source"] = {"file": client.upload(photos.hopper)["id"]}
+        return {"engine": ask.engine, "model": ask.model, "input": inputs, "params": ask.params}
+
+    return body
 
 
 def settle(client, job):
@@ -19,77 +33,77 @@ def settle(client, job):
     return done
 
 
-@pytest.mark.parametrize(
-    ("size", "params", "tokens"),
-    [
-        ((800, 600), {"type": "person"}, 11),
-        ((800, 600), {"type": "auto"}, 16),  # the dearer kind, until it is known
-        ((1920, 1080), {"type": "building"}, 19),
-        ((1920, 1080), {"type": "building", "upscale": 2}, 24),
-    ],
-)
-def test_a_colorize_quote(client, picture_of, size, params, tokens):
-    assert client.quote(body(client, "colorize", picture_of(*size), **params))["tokens"] == tokens
+@pytest.mark.parametrize("example", ASKED, ids=lambda example: example.name)
+def test_a_quote_even_where_the_weights_are_missing(client, body_of, example):
+    quoted = client.quote(body_of(example.ask))
+    assert quoted["tokens"] == quoted["max_tokens"] == example.tokens
+    assert sum(line["tokens"] for line in quoted["terms"]) == pytest.approx(example.tokens)
+    assert quoted["multipliers"] == []
+    assert quoted["balance_after"] == pytest.approx(quoted["balance"] - example.tokens)
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "tokens"),
-    [("yolov8s", 640, 1), ("yolov8l", 960, 5.625), ("yolov8n", 320, 0.175)],
+    "example", [each for each in ASKED if each.ask.runs], ids=lambda example: example.name
 )
-def test_a_detect_quote_even_where_the_weights_are_missing(client, picture_of, model, size, tokens):
-    wanted = body(client, "detect", picture_of(800, 600), model=model, img_size=size)
-    assert client.quote(wanted)["tokens"] == tokens
-
-
-@pytest.mark.parametrize(
-    ("params", "tokens"),
-    [
-        ({"enhance_level": 1}, 6),
-        ({"enhance_level": 2}, 9),
-        ({"enhance_level": 3}, 11),
-        ({"enhance_level": 2, "faces": "many", "max_faces": 3}, 19),
-    ],
-)
-def test_a_face_swap_quote(client, photos, params, tokens):
-    wanted = body(client, "face-swap", photos.astronaut, source=photos.hopper, **params)
-    assert client.quote(wanted)["tokens"] == tokens
-
-
-@pytest.mark.parametrize(
-    ("size", "params", "tokens"),
-    [
-        ((800, 600), {"type": "person"}, 11),
-        ((1920, 1080), {"type": "building"}, 19),
-        ((1920, 1080), {"type": "building", "upscale": 2}, 24),
-    ],
-)
-def test_a_settled_colorize_job_costs_its_worked_price(client, picture_of, size, params, tokens):
+def test_a_settled_job(client, body_of, example):
     before = client.balance()["available"]
-    done = settle(client, body(client, "colorize", picture_of(*size), **params))
-    assert done["usage"]["tokens"] == tokens
+    done = settle(client, body_of(example.ask))
+    assert done["usage"]["tokens"] == example.tokens
     assert done["usage"]["remaining_tokens"] == client.balance()["available"]
-    assert before - client.balance()["available"] == pytest.approx(tokens, abs=1e-6)
-
-
-@pytest.mark.parametrize(("level", "tokens"), [(1, 6), (2, 9), (3, 11)])
-def test_a_settled_face_swap_costs_its_worked_price(client, photos, level, tokens):
-    wanted = body(client, "face-swap", photos.astronaut, source=photos.hopper, enhance_level=level)
-    assert settle(client, wanted)["usage"]["tokens"] == tokens
+    assert before - client.balance()["available"] == pytest.approx(example.tokens, abs=1e-6)
 
 
 def test_a_settled_detection_costs_its_worked_price_and_names_its_model(
     client, photos, model_mirror
 ):
-    done = settle(client, body(client, "detect", photos.astronaut, model="yolov8n", img_size=320))
+    target = {"target": {"file": client.upload(photos.astronaut)["id"]}}
+    job = {"engine": "detect", "model": "yolov8n", "input": target, "params": {"img_size": 320}}
+    done = settle(client, job)
     assert done["usage"]["tokens"] == 0.175
     assert done["model"] == "yolov8n@1"
     labels = {found["label"] for found in done["output"]["data"]["predictions"]}
     assert "person" in labels
 
 
-def test_a_job_over_the_callers_own_quota_is_refused_before_it_runs(client, picture_of):
-    wanted = {**body(client, "colorize", picture_of(800, 600), type="person"), "token_quota": 10}
+def test_a_job_over_the_callers_own_quota_is_refused_before_it_runs(client, body_of):
+    example = next(each for each in ASKED if each.tokens == 11 and each.card == "ddcolor")
     held = client.balance()["held"]
     with pytest.raises(PaymentRequiredError):
-        client.submit(wanted)
+        client.submit({**body_of(example.ask), "token_quota": 10})
     assert client.balance()["held"] == held
+
+
+def test_face_fusion_by_compute_time_is_held_at_its_ceiling_and_charged_as_measured(
+    platform, body_of
+):
+    """By every stage that the engine measures; what is not used of the ceiling comes back."""
+    made = platform.run("admin", "tenants", "create", "by-the-second", "--tokens", "500").stdout
+    platform.run("ratecards", "assign", "by-the-second", "facefusion-gpu")
+    key = re.search(r"pm_live_\w+", made)[0]
+    ask = next(each.ask for each in ASKED if each.ask.engine == "face-swap")
+    with Client.connect(platform.dev["base_url"], key) as client:
+        body = body_of(ask, client) | {"consent": True}
+        done = settle(client, body)
+    assert done["quote"] == {"tokens": 100, "max_tokens": 100, "rate_card": "facefusion-gpu@2"}
+    stages = done["usage"]["stages"]
+    weights = {"detect": 1 / 20, "embed": 2 / 30, "swap": 3 / 60, "blend": 1 / 10}
+    worth = sum(ms * weights.get(stage, 3 / 60) for stage, ms in stages.items())
+    assert done["usage"]["tokens"] == min(100, int(worth + 0.5))
+
+
+def test_an_operator_previews_and_publishes_a_card(platform, tmp_path):
+    listed = platform.run("ratecards", "list").stdout
+    assert "yolo@1" in listed
+    edited = tmp_path / "flat.json"
+    edited.write_text(platform.run("ratecards", "show", "flat", "--json").stdout)
+    assert "total" in platform.run("ratecards", "preview", str(edited)).stdout
+    start = "2090-01-01T00:00:00+08:00"
+    published = platform.run("ratecards", "publish", str(edited), "--from", start).stdout
+    assert "flat@2 is published." in published
+    refused = platform.run("ratecards", "publish", str(edited), check=False)
+    assert refused.returncode == 1
+    assert "must begin later" in refused.stderr
+    rule = '{"bands": [{"from": "00:00", "to": "08:00", "factor": "0.8"}]}'
+    moved = ("ratecards", "rule", "time_of_day", "everybody", rule, "--from", start)
+    assert "version 1" in platform.run(*moved).stdout
+    assert "time_of_day" in platform.run("ratecards", "rules").stdout

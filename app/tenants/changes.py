@@ -1,0 +1,65 @@
+"""Changing a tenant: the part of the only writer that comes after its creation."""
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from app.tenants.models import Tenant
+from app.tenants.service import check_tenant, get_tenant
+from billing.audit import record
+from billing.cards import ANY_ENGINE, EVERYBODY, assign, unassign
+
+
+def change_tenant(
+    session: Session,
+    tenant_id: str,
+    *,
+    zone: str | None = None,
+    group: str | None = None,
+    mode: str | None = None,
+    actor: str,
+    now: datetime,
+) -> Tenant:
+    """Change what is given; days and months are counted in the new zone from now on.
+
+    Raises:
+        NotFoundError: code ``tenant_not_found``.
+        InvalidRequestError: ``unknown_zone``, or a group or mode that cannot be.
+    """
+    tenant = get_tenant(session, tenant_id)
+    wanted = {
+        "zone": zone or tenant.zone,
+        "group": group or tenant.group,
+        "mode": mode or tenant.mode,
+    }
+    check_tenant(name=tenant.name, **wanted)
+    session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**wanted))
+    record(session, actor=actor, action="tenant.change", subject=tenant_id, detail=wanted, now=now)
+    session.refresh(tenant)
+    return tenant
+
+
+def choose_card(
+    session: Session,
+    tenant_id: str,
+    *,
+    card: str | None,
+    engine: str = ANY_ENGINE,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Put a tenant (or ``EVERYBODY``) on a card; None is everybody's card again.
+
+    Raises:
+        NotFoundError: code ``tenant_not_found``.
+        InvalidCardError: no such card is published, or it does not price the engine.
+    """
+    if tenant_id != EVERYBODY:
+        get_tenant(session, tenant_id)
+    if card is None:
+        unassign(session, tenant=tenant_id, engine=engine)
+    else:
+        assign(session, tenant=tenant_id, engine=engine, card=card)
+    detail = {"card": card, "engine": engine}
+    record(session, actor=actor, action="tenant.card", subject=tenant_id, detail=detail, now=now)
