@@ -1,5 +1,6 @@
 """From the ids in a job to local files for its engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,18 +46,27 @@ class Inputs:
         raise InvalidInputError(message, code="input_gone")
 
 
-def locate(session: Session, services: Services, claimed: Claimed) -> Inputs:
-    """Look the job's inputs up, with one query.
+def locate(session: Session, services: Services, claims: Sequence[Claimed]) -> list[Inputs]:
+    """Look the inputs of jobs up, with one query for all.
 
-    They are kept for as long as the job has not ended, even past their expiry.
+    They are kept for as long as their job has not ended, even past their expiry.
     """
-    target, sources = claimed.inputs["target"], tuple(claimed.inputs.get("source") or ())
-    rows = session.scalars(
-        select(File).where(File.tenant_id == claimed.tenant_id, File.id.in_({target, *sources}))
-    )
-    return Inputs(
-        target=target,
-        sources=sources,
-        rows={file.id: file for file in rows},
-        storage=services.storage,
-    )
+    wanted = {file_id for claimed in claims for file_id in _ids(claimed)}
+    rows = session.scalars(select(File).where(File.id.in_(wanted))).all()
+    return [
+        Inputs(
+            target=claimed.inputs["target"],
+            sources=tuple(claimed.inputs.get("source") or ()),
+            rows={
+                file.id: file
+                for file in rows
+                if file.tenant_id == claimed.tenant_id and file.id in _ids(claimed)
+            },
+            storage=services.storage,
+        )
+        for claimed in claims
+    ]
+
+
+def _ids(claimed: Claimed) -> set[str]:
+    return {claimed.inputs["target"], *(claimed.inputs.get("source") or ())}

@@ -25,26 +25,19 @@ def finish_with_outputs(
     Raises:
         StaleFenceError: another attempt owns the job.
     """
-    if result.files:
-        with services.relaxed.begin() as session:
-            _finalize(session, claimed)
+    if not result.files:
+        with services.sessions.begin() as session:
+            finish_without_files(session, claimed, result, progress=progress)
+        return JobStatus.SUCCEEDED
+    with services.relaxed.begin() as session:
+        _finalize(session, claimed)
     facts = [(output, _facts(services, output)) for output in result.files]
     stored: list[File] = []
     try:
         with services.sessions.begin() as session:
-            if not result.files:  # nothing to store: nobody would see the step
-                _finalize(session, claimed)
             for output, info in facts:
                 stored.append(_store(session, services, claimed, output=output, info=info))
-            finish(
-                session,
-                job_id=claimed.job_id,
-                attempt=claimed.attempt,
-                outcome=JobStatus.SUCCEEDED,
-                output={"files": [output_entry(f) for f in stored], "data": dict(result.data)},
-                usage=result.usage,
-                progress=progress,
-            )
+            _finish(session, claimed, result, stored, progress)
     except (OperationalError, InterfaceError):
         # Perhaps it was committed: an object without a row is swept, a row without one is a lie.
         raise
@@ -53,6 +46,36 @@ def finish_with_outputs(
             services.storage.delete(file.storage_key)
         raise
     return JobStatus.SUCCEEDED
+
+
+def finish_without_files(
+    session: Session, claimed: Claimed, result: EngineResult, *, progress: Progress | None
+) -> None:
+    """End a job whose result is data alone, in the caller's transaction.
+
+    Raises:
+        StaleFenceError: another attempt owns the job.
+    """
+    _finalize(session, claimed)  # nothing is stored: nobody sees the step
+    _finish(session, claimed, result, [], progress)
+
+
+def _finish(
+    session: Session,
+    claimed: Claimed,
+    result: EngineResult,
+    stored: list[File],
+    progress: Progress | None,
+) -> None:
+    finish(
+        session,
+        job_id=claimed.job_id,
+        attempt=claimed.attempt,
+        outcome=JobStatus.SUCCEEDED,
+        output={"files": [output_entry(f) for f in stored], "data": dict(result.data)},
+        usage=result.usage,
+        progress=progress,
+    )
 
 
 def _finalize(session: Session, claimed: Claimed) -> None:

@@ -1,146 +1,89 @@
 """The task ``run_job``: one attempt of one job, from claim to usage record.
 
 The message is only a hint that a job may wait. Who claims it first owns the attempt; a duplicate,
-an old or an invented message finds nothing to claim and is dropped.
+an old or an invented message finds nothing to claim and is dropped. A picture whose engine runs
+many together takes along other jobs that wait; their own messages then find nothing to claim.
 """
 
 import logging
-import shutil
-import tempfile
-import time
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.jobs.errors import StaleFenceError
-from app.jobs.lifecycle import advance, claim, finish, give_back
-from app.jobs.record import Claimed, Progress
 from app.jobs.states import JobStatus
-from engines.spec import EngineResult, RunContext
-from workers.announcement import announce_start
-from workers.attempt_lease import LEASE_S, AttemptLease
-from workers.dispatch.publication import DEFAULT_RUNTIME_S
-from workers.inputs import Inputs, locate
-from workers.outputs import finish_with_outputs
+from engines.errors import InvalidInputError
+from engines.spec import BatchEngine, EngineResult, InputMedia
+from workers.attempt import Attempt, begin, claim_one
+from workers.boot import ENGINES_KEY
+from workers.conclusion import conclude
+from workers.gathering import Gatherer
 from workers.persistence import persist
 from workers.routing import TaskName
-from workers.run_context import AttemptContext
 from workers.services import Services, process_services
-from workers.verdict import Canceled, Failed, Retryable, Succeeded, Superseded, Verdict, judge
+from workers.together import batch_key, run_together
+from workers.verdict import judge
 
 log = logging.getLogger(__name__)
 
 CLAIM_FOR_S = 5.0  # a pooled connection may have died; an absent database is left to the dispatcher
-PERSIST_FOR_S = 60.0  # a finished run is worth waiting for a database that restarts
 
 
-def execute(services: Services, *, job_id: str, worker: str) -> JobStatus | None:
+def execute(
+    services: Services, *, job_id: str, worker: str, engines: Sequence[str] = ()
+) -> JobStatus | None:
     """Run one attempt; returns what the job is now, or None when nothing was to be done.
 
+    ``engines`` are those that this worker serves: only jobs of theirs are taken along.
     Never raises for what an engine, a customer or a lost lease can cause.
     """
-    taken = persist(lambda: _claim(services, job_id, worker), for_s=CLAIM_FOR_S)
+    taken = persist(lambda: claim_one(services, job_id, worker), for_s=CLAIM_FOR_S)
     if taken is None:
         log.info("%s: nothing to claim; duplicate or late message dropped", job_id)
         return None
-    claimed, inputs = taken
-    with (
-        tempfile.TemporaryDirectory(
-            prefix=f"{job_id}-", dir=work_root(services), ignore_cleanup_errors=True
-        ) as folder,
-        AttemptLease(
-            services.relaxed,
-            services.renewer,
-            job_id=job_id,
-            attempt=claimed.attempt,
-            runtime_s=claimed.max_runtime_s or DEFAULT_RUNTIME_S,
-        ) as lease,
-    ):
-        context = AttemptContext(lease, Path(folder))
-        verdict = judge(
-            lambda: _run(services, claimed, inputs, context), stop_reason=lambda: lease.stop_reason
-        )
-        status = _conclude(services, claimed, verdict, lease.progress)
-    log.info("%s: attempt %d ended, %s", job_id, claimed.attempt, status or "superseded")
-    return status
-
-
-def work_root(services: Services) -> Path:
-    """Where attempts have their folders; the sweeper removes those of dead workers."""
-    root = services.settings.home / "tmp"
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return root
-
-
-def clean_work(root: Path, *, older_than_s: float) -> int:
-    """Remove folders of attempts whose worker died; returns how many."""
-    horizon = time.time() - older_than_s
-    stale = [path for path in root.iterdir() if path.stat().st_mtime < horizon]
-    for path in stale:
-        shutil.rmtree(path, ignore_errors=True)
-    return len(stale)
-
-
-def _claim(services: Services, job_id: str, worker: str) -> tuple[Claimed, Inputs] | None:
-    """Take the job and find its inputs, in one transaction."""
-    with services.relaxed.begin() as session:
-        claimed = claim(session, job_id=job_id, worker=worker, lease_s=LEASE_S)
-        if claimed is None:
-            return None
-        inputs = locate(session, services, claimed)
-        advance(session, job_id=claimed.job_id, attempt=claimed.attempt, to=JobStatus.PROCESSING)
-        announce_start(session, claimed, links=services.links, now=datetime.now(UTC))
-        return claimed, inputs
-
-
-def _run(services: Services, claimed: Claimed, inputs: Inputs, context: RunContext) -> EngineResult:
-    context.checkpoint()
+    attempt = begin(services, *taken)
+    claimed = attempt.claimed
+    key = batch_key(services, claimed.engine, claimed.model, claimed.params, _media(attempt))
+    if key is None or claimed.attempt > 1:  # what ended its first attempt may end others too
+        return _run_alone(services, attempt)
+    gatherer = Gatherer(
+        services,
+        worker=worker,
+        engines=engines,
+        is_compatible=lambda each: (
+            each.candidate.engine == claimed.engine
+            and each.model == claimed.model
+            and key == batch_key(services, claimed.engine, each.model, each.params, each.media)
+        ),
+    )
     engine = services.registry.engine(claimed.engine)
-    model = services.registry.resolve(claimed.engine, claimed.model)
-    params = engine.params_model.model_validate(claimed.params)
-    return engine.run(model, params, inputs.files(), context)
+    assert isinstance(engine, BatchEngine)  # noqa: S101 - only such an engine gives keys
+    return run_together(services, engine, attempt, gatherer)
 
 
-def _conclude(
-    services: Services, claimed: Claimed, verdict: Verdict, progress: Progress | None
-) -> JobStatus | None:
-    """Write the verdict, guarded by the fence; None when another attempt owns the job."""
+def _media(attempt: Attempt) -> InputMedia | None:
     try:
-        return persist(lambda: _write(services, claimed, verdict, progress), for_s=PERSIST_FOR_S)
-    except StaleFenceError as stale:
-        log.warning("%s", stale)
+        return InputMedia(attempt.inputs.files().target_info)
+    except InvalidInputError:
         return None
 
 
-def _write(
-    services: Services, claimed: Claimed, verdict: Verdict, progress: Progress | None
-) -> JobStatus | None:
-    owner: dict[str, Any] = {"job_id": claimed.job_id, "attempt": claimed.attempt}
-    match verdict:
-        case Succeeded(result):
-            return finish_with_outputs(services, claimed, result, progress=progress)
-        case Superseded():
-            return None
-        case Failed(error):
-            with services.sessions.begin() as session:
-                finish(session, **owner, outcome=JobStatus.FAILED, error=error)
-            return JobStatus.FAILED
-        case Canceled(usage):
-            with services.sessions.begin() as session:
-                finish(
-                    session,
-                    **owner,
-                    outcome=JobStatus.CANCELED,
-                    usage=usage,
-                    progress=progress,
-                )
-            return JobStatus.CANCELED
-        case Retryable(error):
-            with services.sessions.begin() as session:
-                return give_back(session, **owner, error=error)
+def _run_alone(services: Services, attempt: Attempt) -> JobStatus | None:
+    try:
+        verdict = judge(
+            lambda: _run(services, attempt), stop_reason=lambda: attempt.lease.stop_reason
+        )
+        return conclude(services, attempt.claimed, verdict, attempt.lease.progress)
+    finally:
+        attempt.close()
+
+
+def _run(services: Services, attempt: Attempt) -> EngineResult:
+    attempt.context.checkpoint()
+    item = attempt.item(services)
+    engine = services.registry.engine(attempt.claimed.engine)
+    return engine.run(item.model, item.params, item.files, item.context)
 
 
 def _task(request: Any, job_id: object) -> None:  # noqa: ANN401 - Celery's bound task
@@ -148,7 +91,12 @@ def _task(request: Any, job_id: object) -> None:  # noqa: ANN401 - Celery's boun
         log.warning("message dropped: the job id is a %s", type(job_id).__name__)
         return
     try:
-        execute(process_services.get(), job_id=job_id, worker=request.request.hostname)
+        execute(
+            process_services.get(),
+            job_id=job_id,
+            worker=request.request.hostname,
+            engines=current_app.conf.get(ENGINES_KEY) or (),
+        )
     except SQLAlchemyError as error:
         # The job is in the database, as queued or under a lease that ends: it will be found.
         log.warning("%s: left for another attempt, the database is away: %s", job_id, error)

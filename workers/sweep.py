@@ -16,8 +16,8 @@ from billing import approvals, grants
 from workers import audit, settle
 from workers.persistence import persist
 from workers.routing import TaskName
-from workers.run_job import clean_work, work_root
 from workers.services import Services, process_services
+from workers.work_folders import clean_work, work_root
 
 log = logging.getLogger(__name__)
 

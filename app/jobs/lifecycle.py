@@ -52,6 +52,17 @@ def claim(session: Session, *, job_id: str, worker: str, lease_s: float) -> Clai
     return None if row is None else Claimed(**row)
 
 
+def claim_many(
+    session: Session, *, job_ids: Sequence[str], worker: str, lease_s: float
+) -> list[Claimed]:
+    """Take those of the given queued jobs that are still free, each under a lease of its own.
+
+    In the order given. Jobs that another transaction is at are left out, not waited for.
+    """
+    wanted = {"job_ids": list(job_ids), "worker": worker, "lease_s": lease_s}
+    return [Claimed(**row) for row in all_rows(session.execute(statements.CLAIM_MANY, wanted))]
+
+
 def renew(
     session: Session,
     *,
@@ -80,15 +91,40 @@ def renew(
     return bool(asked)
 
 
+def advance_many(session: Session, *, claims: Sequence[Claimed], to: JobStatus) -> None:
+    """Move several leased jobs as ``advance`` does one; all of them or none.
+
+    Raises:
+        StaleFenceError: one is not this worker's any more; the caller rolls back.
+    """
+    _check_inside_lease(to)
+    moved = session.scalars(
+        statements.ADVANCE_MANY,
+        {
+            "job_ids": [each.job_id for each in claims],
+            "attempts": [each.attempt for each in claims],
+            "to": to.value,
+            "sources": _names(sources_of(to) & LEASED),
+        },
+    ).all()
+    for each in claims:
+        if each.job_id not in moved:
+            raise StaleFenceError(job_id=each.job_id, attempt=each.attempt)
+
+
+def _check_inside_lease(to: JobStatus) -> None:
+    if to not in LEASED:
+        message = f"advance moves inside a lease; use finish or give_back to reach {to}"
+        raise ValueError(message)
+
+
 def advance(session: Session, *, job_id: str, attempt: int, to: JobStatus) -> None:
     """Move a leased job to ``processing`` or ``finalizing``.
 
     Raises:
         StaleFenceError: the lease was lost, or the job is not where that arrow starts.
     """
-    if to not in LEASED:
-        message = f"advance moves inside a lease; use finish or give_back to reach {to}"
-        raise ValueError(message)
+    _check_inside_lease(to)
     moved = session.execute(
         statements.ADVANCE,
         {

@@ -13,27 +13,43 @@ CLEAR_DISPATCHED = text(
     "UPDATE job SET dispatched_at = NULL WHERE id = ANY(:job_ids) AND status = 'queued'"
 )
 
-CLAIM = text(
-    """
-    WITH claimed AS (
-        UPDATE job SET
+_CLAIMED = """
             status = 'starting',
             attempt = attempt + 1,
             lease_owner = :worker,
             lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s),
             started_at = coalesce(started_at, clock_timestamp()),
             progress_done = 0, progress_total = 0, progress_unit = '', progress_fps = NULL
-        WHERE id = :job_id AND status = 'queued' AND cancel_requested_at IS NULL
+"""
+CLAIMABLE = """status = 'queued' AND cancel_requested_at IS NULL
             AND (started_at IS NOT NULL OR start_deadline_at IS NULL
-                 OR start_deadline_at > clock_timestamp())
-        RETURNING *
-    ), opened AS (
+                 OR start_deadline_at > clock_timestamp())"""
+_OPENED = """
+    opened AS (
         INSERT INTO attempt (job_id, number, worker) SELECT id, attempt, :worker FROM claimed
     )
     SELECT id AS job_id, tenant_id, attempt, engine, model, params, inputs, max_runtime_s,
         created_at, (extract(epoch FROM started_at - created_at) * 1000)::integer AS queue_ms
     FROM claimed
-    """
+"""
+
+CLAIM = text(
+    f"""
+    WITH claimed AS (
+        UPDATE job SET {_CLAIMED} WHERE id = :job_id AND {CLAIMABLE} RETURNING *
+    ), {_OPENED}
+    """  # noqa: S608 - constants
+)
+# Of jobs that somebody else is at, the others are taken: nobody waits for a gathering worker.
+CLAIM_MANY = text(
+    f"""
+    WITH free AS (
+        SELECT id AS free_id FROM job WHERE id = ANY(:job_ids) AND {CLAIMABLE}
+        ORDER BY id FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE job SET {_CLAIMED} FROM free WHERE id = free_id RETURNING *
+    ), {_OPENED} ORDER BY array_position(CAST(:job_ids AS varchar[]), id)
+    """  # noqa: S608 - constants
 )
 
 RENEW = text(
@@ -52,6 +68,14 @@ RENEW = text(
 ADVANCE = text(
     "UPDATE job SET status = :to WHERE id = :job_id AND attempt = :attempt"
     " AND status = ANY(:sources) RETURNING id"
+)
+
+ADVANCE_MANY = text(
+    """
+    UPDATE job SET status = :to
+    FROM unnest(CAST(:job_ids AS varchar[]), CAST(:attempts AS integer[])) AS own (job_id, number)
+    WHERE id = own.job_id AND attempt = own.number AND status = ANY(:sources) RETURNING id
+    """
 )
 
 FINISH = text(

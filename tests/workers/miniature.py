@@ -1,8 +1,10 @@
 """A platform in miniature for worker tests: tenant, tokens, prices, files, real submits."""
 
 import time
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from billing.cards import publish_catalogue
 from billing.grants import issue
 from billing.reconcile import check
 from engines.manifest import ModelVersion
+from engines.many import run_alone
 from engines.media.limits import MediaLimits
 from engines.media.probe import probe
 from engines.registry import Registry, open_registry
@@ -29,8 +32,10 @@ from engines.spec import (
     EngineResult,
     InputFiles,
     InputMedia,
+    Outcome,
     OutputFile,
     RunContext,
+    RunItem,
     UsageReport,
     Work,
 )
@@ -222,12 +227,31 @@ class FakeEngine:
         )
 
 
+class FakeBatchEngine(FakeEngine):
+    """The same, but it takes items together: up to ``ahead`` before it answers the first."""
+
+    def __init__(self, registry: Registry, *, ahead: int = 4) -> None:
+        super().__init__(registry)
+        self.ahead = ahead
+        self.batches: list[int] = []  # items of each call
+
+    def batch_key(self, model: ModelVersion, params: Any, media: InputMedia) -> Hashable | None:
+        return (model.id, params.size((640, 640)))
+
+    def run_many(self, items: Iterable[RunItem]) -> Iterator[Outcome]:
+        source = iter(items)
+        self.batches.append(0)
+        while group := list(islice(source, self.ahead)):
+            self.batches[-1] += len(group)
+            yield from [run_alone(self, item) for item in group]
+
+
 class FakeRegistry:
     """A registry whose only engine is the fake one."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, fake: FakeEngine | None = None) -> None:
         self._registry = registry
-        self.fake = FakeEngine(registry)
+        self.fake = fake or FakeEngine(registry)
 
     def engine(self, name: str) -> FakeEngine:
         assert name == "detect"

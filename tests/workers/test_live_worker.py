@@ -203,6 +203,27 @@ def test_a_killed_child_is_replaced_and_its_job_charged_once(
     platform.reconcile()
 
 
+def test_a_child_killed_in_the_middle_of_a_gathered_run_loses_nothing_and_charges_once(
+    platform: Platform, processes: Processes, pictures: dict[str, str]
+) -> None:
+    jobs = [submit(platform, pictures, "large") for _ in range(4)]
+    taken = "SELECT count(*) FROM job WHERE id = ANY(:ids) AND status = 'processing'"
+    wait_until(lambda: platform.scalar(taken, ids=jobs) >= 3, what="several under way")
+    child_of(processes, "gpu").kill()
+    platform.change(
+        "UPDATE job SET lease_expires_at = clock_timestamp()"
+        " WHERE id = ANY(:ids) AND status = 'processing'",
+        ids=jobs,
+    )
+    for job_id in jobs:
+        job = platform.wait_settled(job_id, timeout_s=90)
+        assert job["status"] == "succeeded"
+        assert charges(platform, job_id) == 1
+    lost = "SELECT count(*) FROM attempt WHERE job_id = ANY(:ids) AND outcome = 'lost'"
+    assert platform.scalar(lost, ids=jobs) >= 3
+    platform.reconcile()
+
+
 def test_a_stopped_worker_that_comes_back_writes_nothing(
     platform: Platform, processes: Processes, pictures: dict[str, str]
 ) -> None:

@@ -16,8 +16,9 @@ from tests.workers.miniature import FakeEngine, FakeRegistry, Platform, measured
 from workers import run_job
 from workers.attempt_lease import AttemptLease, Renewer
 from workers.persistence import persist
-from workers.run_job import clean_work, execute, work_root
+from workers.run_job import execute
 from workers.settle import drain
+from workers.work_folders import clean_work, work_root
 
 
 @pytest.fixture

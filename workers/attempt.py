@@ -1,0 +1,98 @@
+"""An attempt that is under way: the job it owns, its lease, its folder, its inputs."""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app.jobs.lifecycle import advance_many, claim, claim_many
+from app.jobs.record import Claimed
+from app.jobs.states import JobStatus
+from engines.spec import RunItem
+from workers.announcement import announce_starts
+from workers.attempt_lease import LEASE_S, AttemptLease
+from workers.dispatch.publication import DEFAULT_RUNTIME_S
+from workers.inputs import Inputs, locate
+from workers.run_context import AttemptContext
+from workers.services import Services
+from workers.work_folders import work_root
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Begun by ``begin``; whoever holds it closes it, after its end was written."""
+
+    claimed: Claimed
+    inputs: Inputs
+    lease: AttemptLease
+    context: AttemptContext
+    _opened: ExitStack
+
+    def item(self, services: Services) -> RunItem:
+        """What the engine is given.
+
+        Raises:
+            EngineError: an input is gone, or the model is not known here.
+            pydantic.ValidationError: the parameters are not the engine's any more.
+        """
+        engine = services.registry.engine(self.claimed.engine)
+        return RunItem(
+            model=services.registry.resolve(self.claimed.engine, self.claimed.model),
+            params=engine.params_model.model_validate(self.claimed.params),
+            files=self.inputs.files(),
+            context=self.context,
+        )
+
+    def close(self) -> None:
+        """Renew the lease no more and delete the folder."""
+        self._opened.close()
+
+
+def begin(services: Services, claimed: Claimed, inputs: Inputs) -> Attempt:
+    """Keep the lease of a claimed job alive and give it a folder."""
+    opened = ExitStack()
+    folder = tempfile.TemporaryDirectory(
+        prefix=f"{claimed.job_id}-", dir=work_root(services), ignore_cleanup_errors=True
+    )
+    opened.enter_context(folder)
+    lease = AttemptLease(
+        services.relaxed,
+        services.renewer,
+        job_id=claimed.job_id,
+        attempt=claimed.attempt,
+        runtime_s=claimed.max_runtime_s or DEFAULT_RUNTIME_S,
+    )
+    opened.enter_context(lease)
+    return Attempt(claimed, inputs, lease, AttemptContext(lease, Path(folder.name)), opened)
+
+
+def claim_one(services: Services, job_id: str, worker: str) -> tuple[Claimed, Inputs] | None:
+    """Take a job and find its inputs, in one transaction; None when it is not to be had."""
+    with services.relaxed.begin() as session:
+        claimed = claim(session, job_id=job_id, worker=worker, lease_s=LEASE_S)
+        if claimed is None:
+            return None
+        return _taken(session, services, [claimed])[0]
+
+
+def claim_these(
+    session: Session, services: Services, job_ids: Sequence[str], worker: str
+) -> list[tuple[Claimed, Inputs]]:
+    """Take those that are still free, in the caller's transaction."""
+    claims = claim_many(session, job_ids=job_ids, worker=worker, lease_s=LEASE_S)
+    return _taken(session, services, claims)
+
+
+def _taken(
+    session: Session, services: Services, claims: Sequence[Claimed]
+) -> list[tuple[Claimed, Inputs]]:
+    if not claims:
+        return []
+    inputs = locate(session, services, claims)
+    advance_many(session, claims=claims, to=JobStatus.PROCESSING)
+    announce_starts(session, claims, links=services.links, now=datetime.now(UTC))
+    return list(zip(claims, inputs, strict=True))
