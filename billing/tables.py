@@ -167,6 +167,25 @@ approval = Table(
     Column("decided_at", _STAMP),
 )
 
+budget_notice = Table(
+    "budget_notice",
+    metadata,
+    Column("budget", BigInteger, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("window_start", Date, primary_key=True),
+    Column("amount", BigInteger, primary_key=True),  # the limit that was crossed
+    Column("percent", Integer, primary_key=True),
+    Column("noted_at", _STAMP, nullable=False, server_default=_CLOCK),
+)
+
+balance_watch = Table(
+    "balance_watch",
+    metadata,
+    Column("wallet", BigInteger, primary_key=True),
+    Column("threshold", BigInteger, nullable=False),
+    Column("low_since", _STAMP),  # told; null: the next fall below is news
+)
+
 rate_card_version = Table(
     "rate_card_version",
     metadata,

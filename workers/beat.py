@@ -5,6 +5,7 @@ from typing import Any
 from workers.routing import TaskName
 
 SWEEP_EVERY_S = 30.0
+TELL_LIMITS_EVERY_S = 30.0
 SEAL_EVERY_S = 10.0
 COLLECT_FILES_EVERY_S = 300.0
 
@@ -16,6 +17,7 @@ def _entry(task: TaskName, every_s: float) -> dict[str, Any]:
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep": _entry(TaskName.SWEEP, SWEEP_EVERY_S),
+    "tell-limits": _entry(TaskName.TELL_LIMITS, TELL_LIMITS_EVERY_S),
     "seal-audit": _entry(TaskName.SEAL_AUDIT, SEAL_EVERY_S),
     "collect-files": _entry(TaskName.COLLECT_FILES, COLLECT_FILES_EVERY_S),
 }

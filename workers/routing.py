@@ -12,6 +12,7 @@ class TaskName(StrEnum):
     SETTLE = "workers.settle.settle"  # hint: usage records wait for settlement
     DELIVER = "workers.deliver.deliver"  # hint: webhook deliveries are due
     SWEEP = "workers.sweep.sweep"  # hint: look for forgotten promises
+    TELL_LIMITS = "workers.notices.tell_limits"  # hint: look for crossed caps and low balances
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
     COLLECT_FILES = "workers.sweep.collect_files"  # hint: remove expired files
 
@@ -30,6 +31,7 @@ TASK_MODULES = (
     "workers.settle",
     "workers.deliver",
     "workers.sweep",
+    "workers.notices",
     "workers.audit",
     "workers.lifecycle",
     "workers.orphans",
@@ -39,6 +41,7 @@ ROUTES: dict[str, dict[str, str]] = {
     TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
     TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.TELL_LIMITS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SEAL_AUDIT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.COLLECT_FILES.value: {"queue": Queue.MAINTENANCE.value},
 }

@@ -18,6 +18,7 @@ from app.api.job_filters import JobListQuery
 from app.api.json_body import load_object
 from app.api.openapi import Answers, described_body
 from app.api.parts import is_multipart, one_file, one_text, only_parts
+from app.api.refusals import refusals_told
 from app.api.replies import reply
 from app.api.request_id import current_request_id
 from app.api.schemas import JobList, JobObject
@@ -72,7 +73,11 @@ def create() -> Response:
     kit, now = services(), utc_now()
     session = kit.database.session()
     tenant_id = current_tenant()
-    with kit.desk.open(session, tenant_id=tenant_id, now=now) as intake, session.begin():
+    with (
+        refusals_told(),
+        kit.desk.open(session, tenant_id=tenant_id, now=now) as intake,
+        session.begin(),
+    ):
         submitted = _submit(kit, session, intake, now=now)
     if submitted.created:
         kit.bell.ring()

@@ -7,6 +7,7 @@ import click
 from sqlalchemy.orm import Session
 
 from app.cli.admin_audit import audit
+from app.cli.admin_limits import cap, freeze, unfreeze
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.on_database import ACTOR, tenant_id_of, transaction
@@ -26,7 +27,8 @@ def admin() -> None:
     """
 
 
-admin.add_command(audit)
+for _command in (audit, cap, freeze, unfreeze):
+    admin.add_command(_command)
 
 
 @admin.group(name="tenants", short_help="Customers.")

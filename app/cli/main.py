@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "cancel": Entry("app.cli.jobs", JOBS, "Ask a job to stop."),
     "balance": Entry("app.cli.money", MONEY, "Show the tokens that are left."),
     "ledger": Entry("app.cli.money", MONEY, "Show the statement of the wallet."),
+    "caps": Entry("app.cli.caps", MONEY, "Show and set limits of spending."),
     "models": Entry("app.cli.models", OPERATOR, "List, pull, verify and add models."),
     "ratecards": Entry("app.cli.ratecards", OPERATOR, "Prices: preview, publish, assign, rules."),
     "admin": Entry("app.cli.admin", OPERATOR, "Create tenants and keys, grant tokens, reconcile."),

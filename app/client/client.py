@@ -148,6 +148,19 @@ class Client:
         """The statement of the wallet, newest first."""
         return self._list("/v1/ledger", limit=limit, filters={})
 
+    def caps(self) -> list[JsonObject]:
+        """The caps in force and how full they are."""
+        found: list[JsonObject] = self._exchange.send(Call("GET", "/v1/caps"))["data"]
+        return found
+
+    def set_cap(self, cap: Mapping[str, Any]) -> JsonObject:
+        """Set a cap of one's own; the same scope, subject and window again changes its limit."""
+        return self._exchange.send(Call("POST", "/v1/caps", body=cap, repeatable=True))
+
+    def end_cap(self, cap_id: str) -> None:
+        """Take a cap of one's own away."""
+        self._exchange.send(Call("DELETE", f"/v1/caps/{cap_id}"))
+
     def _list(
         self, path: str, *, limit: int | None, filters: Mapping[str, str]
     ) -> Iterator[JsonObject]:

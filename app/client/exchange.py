@@ -142,7 +142,7 @@ def _opened(path: Path | None) -> Iterator[dict[str, tuple[str, IO[bytes]]] | No
 def _document(answer: httpx.Response) -> JsonObject:
     if not answer.is_success:
         raise _refusal(answer)
-    document: JsonObject = answer.json()
+    document: JsonObject = answer.json() if answer.content else {}
     return document
 
 

@@ -12,6 +12,10 @@ class EventType(StrEnum):
     JOB_FAILED = "job.failed"  # gave up; nothing was charged
     JOB_CANCELED = "job.canceled"  # stopped on request; the work so far was charged
     JOB_EXPIRED = "job.expired"  # missed its start deadline; nothing was charged
+    CAP_NEAR = "cap.near"  # 50, 80 or 95 % of a cap are used
+    CAP_REACHED = "cap.reached"  # a cap is used up, or refused a job; once per window
+    BALANCE_LOW = "balance.low"  # fewer tokens are left than the owner wanted to hear of
+    TENANT_FROZEN = "tenant.frozen"  # new jobs are refused until an operator unfreezes
     TEST = "test"  # asked for by hand
 
 

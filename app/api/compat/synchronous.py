@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from app.api.auth import current_principal, current_tenant
+from app.api.refusals import refusals_told
 from app.api.request_id import current_request_id
 from app.api.services import Services, services, utc_now
 from app.errors import ConflictError, InvalidRequestError, ProblemError, UnavailableError
@@ -36,7 +37,11 @@ def run_now(read: Callable[[Intake], Asked]) -> tuple[JobRow, bool]:
     """
     kit, now = services(), utc_now()
     session, tenant_id = kit.database.session(), current_tenant()
-    with kit.desk.open(session, tenant_id=tenant_id, now=now) as intake, session.begin():
+    with (
+        refusals_told(),
+        kit.desk.open(session, tenant_id=tenant_id, now=now) as intake,
+        session.begin(),
+    ):
         asked = read(intake)
         submitted = submit(
             session,

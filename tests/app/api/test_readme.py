@@ -8,6 +8,7 @@ from pathlib import Path
 from app.api.openapi import error_codes
 from app.api.problems import HTTP_PROBLEMS
 from app.outbound import OutboundReason
+from app.webhooks.events import EventType
 from engines.media import refusals
 
 # What the client library says of an answer that is no problem document.
@@ -63,3 +64,8 @@ def test_every_row_has_a_status_and_a_way_out() -> None:
     for code, (status, way_out) in error_codes().items():
         assert re.fullmatch(r"job|\d{3}( / job)?", status), code
         assert way_out.endswith("."), code
+
+
+def test_every_event_type_is_told() -> None:
+    text = (ROOT / "app/api/README.md").read_text(encoding="utf-8")
+    assert [event.value for event in EventType if f"`{event.value}`" not in text] == []

@@ -1,0 +1,1 @@
+"""Limits of tenants: caps by name, freezing, and what their owners are told about them."""
