@@ -14,6 +14,9 @@
     +- EffectivePastError       prices of the past never change: begin now or later
     +- ReplayMismatchError      the key was used before with other arguments
     +- UnknownWalletError       nobody opened a wallet for this tenant
+    +- DebtError                the wallet owes too much, or too little, for this
+    +- RefundError              there is no such charge, or less is left of it
+    +- CorrectionError          the entry or grant cannot be taken back
     +- ApprovalError            a second person's decision cannot be made like this
        +- UnknownApprovalError  no approval has this id
        +- SelfApprovalError     the maker cannot be the checker: ask another person
@@ -187,3 +190,23 @@ class RechargeRefusedError(BillingError):
     """Raised when an all-or-nothing recharge cannot be booked as a whole any more."""
 
     code = "recharge_refused"
+
+
+class _CodedError(BillingError):
+    """One class for several reasons; the code says which."""
+
+    def __init__(self, detail: str, *, code: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class DebtError(_CodedError):
+    """Raised when a limit or a payment does not fit what is owed; a retry never helps."""
+
+
+class RefundError(_CodedError):
+    """Raised when a job was not charged, or not that much; a retry never helps."""
+
+
+class CorrectionError(_CodedError):
+    """Raised when an entry, a grant or a hold cannot be taken back; a retry never helps."""

@@ -25,6 +25,7 @@ class GrantKind(StrEnum):
     REFUND = "refund"  # in place of an expired grant
     BULK = "bulk"  # a line of a bulk recharge
     SUBSCRIPTION = "subscription"  # a cycle of a subscription
+    GOODWILL = "goodwill"  # given for something that went wrong
 
 
 @dataclass(frozen=True, slots=True)

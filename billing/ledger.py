@@ -5,7 +5,8 @@ a journal with its transfers, and moves the cached columns of wallet and grants 
 order everywhere: wallets (rising by id), grants, hold, journal.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -25,7 +26,20 @@ SOURCES: Final[Mapping[str, str]] = {
     "grant": "promo_issued",
     "quota": "quota_issued",
     "refund": "refunds",
+    "goodwill": "goodwill",
 }
+CREDIT_PRIORITY: Final = 2**31 - 1  # lent last; no draw walks over it anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A transfer to be booked: from ``debit`` to ``credit``."""
+
+    debit: str
+    credit: str
+    amount: int
+    grant: int | None = None
+
 
 # Also the first step of the statement that makes a job: see ``billing.holds.judge``.
 HOLD_SQL: Final = (
@@ -34,27 +48,39 @@ HOLD_SQL: Final = (
     " :api_key_id, :end_user)"
 )
 _HOLD = text(HOLD_SQL)
-# The charge is written by the statement that moves the tokens. SKIP LOCKED: a worker that listed
-# the job keeps its row of the work list locked and will find the charge.
+# The charges are written by the statement that moves the tokens. SKIP LOCKED: a worker that listed
+# a job keeps its row of the work list locked and will find the charge.
 _SETTLE = text(
     """
     WITH moved AS MATERIALIZED (
-        SELECT * FROM billing.settle_hold(:job, :price, :now)
+        SELECT * FROM billing.settle_holds(:jobs, :prices, :now)
     ), done AS (
         DELETE FROM billing.settlement_due WHERE job IN (
-            SELECT job FROM billing.settlement_due WHERE job = :job FOR UPDATE SKIP LOCKED)
+            SELECT job FROM billing.settlement_due WHERE job = ANY(:jobs) FOR UPDATE SKIP LOCKED)
+    ), charged AS (
+        INSERT INTO billing.charge (
+            job, wallet, hold, outcome, cached, status, card, card_version, quantities, attributes,
+            lines, multipliers, price, held, charged, released, lapsed, absorbed, available_after,
+            settled_at)
+        SELECT m.job, m.wallet, m.hold, u.outcome, u.cached,
+               CASE m.outcome WHEN 'late' THEN 'late' ELSE a.status END, u.card, u.card_version,
+               coalesce(CAST(a.quantities AS jsonb), u.quantities), u.attributes,
+               CAST(a.lines AS jsonb), u.multipliers, m.charged + m.absorbed,
+               m.held, m.charged, m.released, m.lapsed, m.absorbed, m.available_after,
+               m.settled_at
+          FROM moved m
+          JOIN billing.usage_record u ON u.job = m.job
+          JOIN unnest(:jobs, CAST(:statuses AS text[]), CAST(:quantities AS text[]),
+                      CAST(:lines AS text[])) a (job, status, quantities, lines) ON a.job = m.job
+         WHERE m.outcome IN ('settled', 'late')
+        RETURNING job, status, charged, released, lapsed, absorbed, available_after
     )
-    INSERT INTO billing.charge (
-        job, wallet, hold, outcome, cached, status, card, card_version, quantities, attributes,
-        lines, multipliers, price, held, charged, released, lapsed, absorbed, available_after,
-        settled_at)
-    SELECT :job, wallet, hold, :outcome, :cached, :status, :card, :card_version,
-           CAST(:quantities AS jsonb), CAST(:attributes AS jsonb), CAST(:lines AS jsonb),
-           CAST(:multipliers AS jsonb), :price, held, charged, released, lapsed, absorbed,
-           available_after, settled_at
-      FROM moved WHERE moved.outcome = 'settled'
-    RETURNING charged, released, lapsed, absorbed, available_after
+    SELECT * FROM charged
     """
+)
+_BOOK = text(
+    "SELECT billing.book(:wallet, :key, :fingerprint, :kind, :ref, :actor, :approval, :reverses,"
+    " :now, CAST(:lines AS jsonb))"
 )
 _SHED = text("SELECT billing.shed_expired(:wallet, :now)")
 
@@ -103,21 +129,83 @@ def book_hold(
     ).one()
 
 
-def book_settlement(
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """A job's price and what its charge has to keep; JSON as text."""
+
+    job: str
+    price: MicroTokens
+    status: str
+    quantities: str | None  # None: as the usage record has them
+    lines: str
+
+
+def book_settlements(
+    session: Session, *, rated: Sequence[Rated], now: datetime | None
+) -> dict[str, RowMapping]:
+    """Capture, release and write the charges of many jobs in one statement, by job.
+
+    The same as one by one in the order given. Jobs without a hold or with a charge are left out.
+    """
+    values = {
+        "jobs": [each.job for each in rated],
+        "prices": [each.price for each in rated],
+        "statuses": [each.status for each in rated],
+        "quantities": [each.quantities for each in rated],
+        "lines": [each.lines for each in rated],
+        "now": now,
+    }
+    return {row["job"]: row for row in session.execute(_SETTLE, values).mappings()}
+
+
+def book(
     session: Session,
     *,
-    job: str,
-    price: MicroTokens,
-    charge: Mapping[str, Any],
-    now: datetime | None,
-) -> RowMapping | None:
-    """Capture, release and write the charge; None when the hold is closed already."""
-    values = {"job": job, "price": price, "now": now, **charge}
-    return session.execute(_SETTLE, values).mappings().one_or_none()
+    wallet_id: int,
+    idem_key: str,
+    fingerprint: str,
+    kind: str,
+    ref: str,
+    actor: str,
+    lines: Sequence[Line],
+    approval: str | None = None,
+    reverses: int | None = None,
+    now: datetime,
+) -> int:
+    """Book what is not on the way of every job; returns the journal's id.
+
+    The caller has locked the wallet and found the key free. What the lines mean for the columns of
+    wallet and grants is decided in one place, the function ``billing.grant_moves``.
+    """
+    values = {
+        "wallet": wallet_id,
+        "key": idem_key,
+        "fingerprint": fingerprint,
+        "kind": kind,
+        "ref": ref,
+        "actor": actor,
+        "approval": approval,
+        "reverses": reverses,
+        "now": now,
+        "lines": json.dumps([[each.debit, each.credit, each.amount, each.grant] for each in lines]),
+    }
+    journal_id: int = session.execute(_BOOK, values).scalar_one()
+    return journal_id
+
+
+def known_entry(session: Session, wallet_id: int, idem_key: str) -> RowMapping | None:
+    """The journal that was booked under this key, if any."""
+    return (
+        session.execute(
+            select(journal).where(journal.c.wallet == wallet_id, journal.c.idem_key == idem_key)
+        )
+        .mappings()
+        .one_or_none()
+    )
 
 
 def book_expiry(session: Session, *, wallet_id: int, now: datetime) -> None:
-    """Move what has expired in one wallet to breakage."""
+    """Lock one wallet and move what has expired in it to breakage."""
     session.execute(select(wallet.c.id).where(wallet.c.id == wallet_id).with_for_update())
     session.execute(_SHED, {"wallet": wallet_id, "now": now})
 
@@ -146,7 +234,7 @@ def book_grant(
     if known is not None:
         return known, False
     session.execute(_SHED, {"wallet": owner, "now": now})
-    grant = _insert_grant(
+    grant = insert_grant(
         session,
         wallet=owner,
         kind=kind,
@@ -226,7 +314,8 @@ def _find_grant(
     )
 
 
-def _insert_grant(session: Session, **values: object) -> RowMapping:
+def insert_grant(session: Session, **values: object) -> RowMapping:
+    """A new row of ``token_grant``; the caller books what makes it so."""
     return (
         session.execute(insert(token_grant).values(**values).returning(token_grant))
         .mappings()

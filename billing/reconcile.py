@@ -39,7 +39,7 @@ CHECKS: Final = {
           LEFT JOIN billing.journal j ON j.id = t.journal AND j.wallet = t.wallet
           LEFT JOIN billing.token_grant g ON g.id = t.token_grant AND g.wallet = t.wallet
          WHERE t.amount <= 0 OR t.debit = t.credit OR j.id IS NULL
-            OR (g.id IS NULL AND (t.debit IN ('available', 'held')
+            OR (g.id IS NULL AND (t.token_grant IS NOT NULL OR t.debit IN ('available', 'held')
                                   OR t.credit IN ('available', 'held')))
     """,
     # 2, 3, 4, 6. a wallet's columns are the sums of its transfers, and not negative
@@ -53,7 +53,7 @@ CHECKS: Final = {
                           ELSE 0 END) AS available,
                       sum(CASE 'held' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
                           ELSE 0 END) AS held,
-                      sum(CASE 'debt' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
+                      sum(CASE 'debt' WHEN t.debit THEN t.amount WHEN t.credit THEN -t.amount
                           ELSE 0 END) AS debt
                  FROM billing.transfer t GROUP BY t.wallet) s ON s.wallet = w.id
          WHERE (w.available, w.held, w.debt)
@@ -64,21 +64,19 @@ CHECKS: Final = {
     "grant_differs": """
         SELECT format('grant %s', g.id),
                format('granted %s remaining %s held %s spent %s expired %s revoked %s, transfers'
-                      ' say %s, %s, %s, %s and %s', g.granted, g.remaining, g.held, g.spent,
-                      g.expired, g.revoked, s.granted, s.remaining, s.held, s.spent, s.expired)
+                      ' say %s, %s, %s, %s, %s and %s', g.granted, g.remaining, g.held, g.spent,
+                      g.expired, g.revoked, s.granted, s.remaining, s.held, s.spent, s.expired,
+                      s.revoked)
           FROM billing.token_grant g LEFT JOIN (
-               SELECT t.token_grant,
-                      sum(CASE WHEN t.credit = 'available' AND t.debit <> 'held' THEN t.amount
-                          ELSE 0 END) AS granted,
-                      sum(CASE 'available' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
-                          ELSE 0 END) AS remaining,
-                      sum(CASE 'held' WHEN t.credit THEN t.amount WHEN t.debit THEN -t.amount
-                          ELSE 0 END) AS held,
-                      sum(CASE t.credit WHEN 'revenue' THEN t.amount ELSE 0 END) AS spent,
-                      sum(CASE t.credit WHEN 'breakage' THEN t.amount ELSE 0 END) AS expired
-                 FROM billing.transfer t GROUP BY t.token_grant) s ON s.token_grant = g.id
-         WHERE (g.granted, g.remaining, g.held, g.spent, g.expired)
-               IS DISTINCT FROM (s.granted, s.remaining, s.held, s.spent, s.expired)
+               SELECT m.token_grant, sum(m.granted) AS granted, sum(m.remaining) AS remaining,
+                      sum(m.held) AS held, sum(m.spent) AS spent, sum(m.expired) AS expired,
+                      sum(m.revoked) AS revoked
+                 FROM billing.transfer t,
+                      billing.grant_moves(t.debit, t.credit, t.amount, t.token_grant) m
+                GROUP BY m.token_grant) s ON s.token_grant = g.id
+         WHERE (g.granted, g.remaining, g.held, g.spent, g.expired, g.revoked)
+               <> (coalesce(s.granted, 0), coalesce(s.remaining, 0), coalesce(s.held, 0),
+                   coalesce(s.spent, 0), coalesce(s.expired, 0), coalesce(s.revoked, 0))
             OR g.granted <> g.remaining + g.held + g.spent + g.expired + g.revoked
             OR least(g.remaining, g.held, g.spent, g.expired, g.revoked) < 0
     """,
@@ -95,7 +93,7 @@ CHECKS: Final = {
                       sum(CASE WHEN t.debit = 'held' AND t.credit <> 'revenue' THEN t.amount
                           ELSE 0 END) AS released
                  FROM billing.journal j JOIN billing.transfer t ON t.journal = j.id
-                WHERE j.kind IN ('hold', 'settle')
+                WHERE j.kind IN ('hold', 'settle', 'void')
                 GROUP BY j.wallet, j.ref) s ON s.wallet = h.wallet AND s.ref = h.job
          WHERE (h.amount, h.captured, h.released)
                <> (coalesce(s.held, 0), coalesce(s.captured, 0), coalesce(s.released, 0))
@@ -124,8 +122,8 @@ CHECKS: Final = {
           JOIN billing.usage_record u ON u.job = c.job
           LEFT JOIN (
                SELECT j.wallet, j.ref,
-                      sum(CASE WHEN t.debit = 'held' AND t.credit = 'revenue' THEN t.amount
-                          ELSE 0 END) AS charged,
+                      sum(CASE WHEN t.debit IN ('held', 'available') AND t.credit = 'revenue'
+                          THEN t.amount ELSE 0 END) AS charged,
                       sum(CASE WHEN t.debit = 'held' AND t.credit <> 'revenue' THEN t.amount
                           ELSE 0 END) AS released,
                       sum(CASE WHEN t.debit = 'held' AND t.credit = 'breakage' THEN t.amount
@@ -154,25 +152,42 @@ CHECKS: Final = {
          WHERE (u.reserved, u.used)
                <> (coalesce(s.reserved, 0), coalesce(s.used, 0) + u.carried)
     """,
-    # every closed hold has a charge
+    # 14. refunds are what their journals moved, and at most the charge
+    "refund_differs": """
+        SELECT format('job %s', r.job),
+               format('refunded %s of %s, transfers say %s, charged %s', r.refunded, r.charged,
+                      s.amount, c.charged)
+          FROM (SELECT r.job, r.wallet, sum(r.amount) AS refunded, max(r.charged) AS charged
+                  FROM billing.refund r GROUP BY r.job, r.wallet) r
+          LEFT JOIN billing.charge c ON c.job = r.job
+          LEFT JOIN (
+               SELECT j.wallet, j.ref, sum(t.amount) AS amount
+                 FROM billing.journal j JOIN billing.transfer t ON t.journal = j.id
+                WHERE j.kind = 'refund'
+                GROUP BY j.wallet, j.ref) s ON s.wallet = r.wallet AND s.ref = r.job
+         WHERE r.refunded IS DISTINCT FROM s.amount OR c.charged IS DISTINCT FROM r.charged
+            OR r.refunded > c.charged
+    """,
+    # every closed hold has a charge, unless it was given back to a job that never ended
     "charge_missing": """
         SELECT format('job %s', h.job), format('hold %s is %s without a charge', h.id, h.state)
           FROM billing.hold h LEFT JOIN billing.charge c ON c.job = h.job
-         WHERE h.state <> 'open' AND c.job IS NULL
+         WHERE h.state IN ('captured', 'released') AND c.job IS NULL
     """,
     # every usage record is charged or on the work list
     "usage_forgotten": """
         SELECT format('job %s', u.job), 'usage is recorded, neither charged nor waiting for it'
           FROM billing.usage_record u
-          JOIN billing.hold h ON h.job = u.job AND h.state = 'open'
+          JOIN billing.hold h ON h.job = u.job AND h.state IN ('open', 'expired')
           LEFT JOIN billing.settlement_due d ON d.job = u.job
           LEFT JOIN billing.charge c ON c.job = u.job
          WHERE d.job IS NULL AND c.job IS NULL
     """,
-    # a hold ends with its job, long before this
+    # a hold ends with its job, or is given back two days after the last sign of life
     "hold_overdue": """
         SELECT format('hold %s', h.id), format('open since %s, until %s', h.placed_at, h.expires_at)
-          FROM billing.hold h WHERE h.state = 'open' AND h.expires_at < clock_timestamp()
+          FROM billing.hold h
+         WHERE h.state = 'open' AND h.expires_at < clock_timestamp() - interval '2 days'
     """,
 }
 

@@ -32,6 +32,7 @@ class ChargeStatus(StrEnum):
 
     SETTLED = "settled"  # yes
     QUARANTINED = "quarantined"  # impossible compute time: charged for the time that passed
+    LATE = "late"  # its hold had been given back: charged from what was available
     UNPRICED = "unpriced"  # the card cannot price what was measured: charged nothing, look at it
 
 
@@ -66,6 +67,15 @@ _PENDING = text(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A record with its price, before anything is locked or moved."""
+
+    record: RowMapping
+    price: Price
+    rated: ledger.Rated
+
+
 def settle(session: Session, *, job: str, now: datetime | None = None) -> Settlement | None:
     """Settle one job in the caller's transaction; ``now`` defaults to the database's clock.
 
@@ -79,10 +89,18 @@ def settle(session: Session, *, job: str, now: datetime | None = None) -> Settle
 def settle_many(
     session: Session, *, jobs: Sequence[str], now: datetime | None = None
 ) -> list[Settlement]:
-    """Settle jobs in one transaction, wallets in the order in which everybody locks them."""
+    """Settle jobs in one transaction: all are priced first, then one statement moves the tokens.
+
+    The result is that of settling one by one in the order of wallets and ids. The wallets stay
+    locked until the caller's transaction ends: commit soon.
+    """
     pending = session.execute(_PENDING, {"jobs": list(jobs)}).mappings().all()
-    settled = (_settle(session, record, now=now) for record in pending)
-    return [settlement for settlement in settled if settlement is not None]
+    _forget(session, [record["job"] for record in pending if record["charged"]])
+    judged = [_judge(record) for record in pending if not record["charged"]]
+    if not judged:
+        return []
+    moved = ledger.book_settlements(session, rated=[each.rated for each in judged], now=now)
+    return [_settlement(each, moved[each.rated.job]) for each in judged if each.rated.job in moved]
 
 
 def rate_or_free(
@@ -119,53 +137,36 @@ def line_json(line: Line) -> dict[str, str | int | float]:
     }
 
 
-def _settle(session: Session, record: RowMapping, *, now: datetime | None) -> Settlement | None:
-    job = record["job"]
-    if record["charged"]:
-        session.execute(delete(settlement_due).where(settlement_due.c.job == job))
-        return None
-    work, price, status = _judge(record)
-    moved = ledger.book_settlement(
-        session,
-        job=job,
-        price=price.amount,
-        charge={
-            "outcome": record["outcome"],
-            "cached": record["cached"],
-            "status": status.value,
-            "card": record["card"],
-            "card_version": record["card_version"],
-            "quantities": json.dumps(dict(work.quantities)),
-            "attributes": json.dumps(dict(work.attributes)),
-            "lines": json.dumps([line_json(line) for line in price.lines]),
-            "multipliers": json.dumps(record["multipliers"]),
-        },
-        now=now,
-    )
-    if moved is None:
-        return None
+def _forget(session: Session, charged: list[str]) -> None:
+    """Take jobs off the work list that somebody settled before."""
+    if charged:
+        session.execute(delete(settlement_due).where(settlement_due.c.job.in_(charged)))
+
+
+def _settlement(judged: _Judged, moved: RowMapping) -> Settlement:
+    record = judged.record
     return Settlement(
-        job=job,
+        job=record["job"],
         tenant=record["tenant"],
         outcome=record["outcome"],
-        status=status,
+        status=ChargeStatus(moved["status"]),
         charged=moved["charged"],
         released=moved["released"],
         absorbed=moved["absorbed"],
         available_after=moved["available_after"],
-        lines=price.lines,
+        lines=judged.price.lines,
         card_id=f"{record['card']}@{record['card_version']}",
         cached=record["cached"],
     )
 
 
-def _judge(record: RowMapping) -> tuple[Work, Price, ChargeStatus]:
+def _judge(record: RowMapping) -> _Judged:
     """The work that counts, its price, and whether anything about it was odd."""
     work = Work(record["quantities"], record["attributes"])
-    status = ChargeStatus.SETTLED
+    status, quantities = ChargeStatus.SETTLED, None
     if record["quarantined"]:
         work = bounded(work, gpu_us=record["gpu_us"], wall_us=record["wall_us"])
-        status = ChargeStatus.QUARANTINED
+        status, quantities = ChargeStatus.QUARANTINED, json.dumps(dict(work.quantities))
     card = published_card(record["body"], record["card"], record["card_version"])
     price, priced = rate_or_free(
         card,
@@ -174,4 +175,11 @@ def _judge(record: RowMapping) -> tuple[Work, Price, ChargeStatus]:
         cached=record["cached"],
         multipliers=read_multipliers(record["multipliers"]),
     )
-    return work, price, status if priced else ChargeStatus.UNPRICED
+    rated = ledger.Rated(
+        job=record["job"],
+        price=price.amount,
+        status=(status if priced else ChargeStatus.UNPRICED).value,
+        quantities=quantities,
+        lines=json.dumps([line_json(line) for line in price.lines]),
+    )
+    return _Judged(record, price, rated)

@@ -38,6 +38,8 @@ wallet = Table(
     Column("version", BigInteger, nullable=False, server_default="0"),
     Column("frozen_at", _STAMP),  # since then nothing new is held
     Column("frozen_reason", Text),
+    Column("mode", Text, nullable=False, server_default="prepaid"),
+    Column("credit_grant", BigInteger),  # what a postpaid wallet was lent
 )
 
 token_grant = Table(
@@ -270,6 +272,22 @@ charge = Table(
     Column("absorbed", BigInteger, nullable=False),
     Column("available_after", BigInteger, nullable=False),
     Column("settled_at", _STAMP, nullable=False),
+)
+
+# ``refunded_after`` is the running total of a job's refunds.
+refund = Table(
+    "refund",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("wallet", BigInteger, nullable=False),
+    Column("journal", BigInteger, nullable=False, unique=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("refunded_after", BigInteger, nullable=False),
+    Column("charged", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("refunded_at", _STAMP, nullable=False),
 )
 
 audit_action = Table(

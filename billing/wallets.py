@@ -29,7 +29,7 @@ class Balance:
 
     available: MicroTokens  # without what has expired, even if nobody has swept it
     held: MicroTokens
-    debt: MicroTokens
+    debt: MicroTokens  # charged and not paid; what open holds have borrowed is in ``held``
     grants: tuple[GrantLeft, ...]
 
 
@@ -39,7 +39,7 @@ class Entry:
 
     id: int  # the cursor: rises with time within a wallet
     at: datetime
-    kind: str  # grant | hold | settle | expire
+    kind: str  # grant | hold | settle | expire | void | refund | revoke | repay | correction
     amount: MicroTokens  # of what is available
     held: MicroTokens  # of what jobs hold
     balance_after: MicroTokens  # available after the line
@@ -51,7 +51,9 @@ class Entry:
 # One statement, so one snapshot: wallet and grants belong together.
 _BALANCE = text(
     """
-    SELECT w.available, w.held, w.debt, g.id, g.kind, g.remaining, g.priority, g.expires_at,
+    SELECT w.available, w.held,
+           w.debt - coalesce((SELECT c.held FROM billing.token_grant c WHERE c.id = w.credit_grant),
+                             0) AS owed, g.id, g.kind, g.remaining, g.priority, g.expires_at,
            g.expires_at <= coalesce(:now, clock_timestamp()) AS lapsed
       FROM billing.wallet w LEFT JOIN billing.token_grant g ON g.wallet = w.id AND g.open
      WHERE w.tenant = :tenant
@@ -96,7 +98,7 @@ def balance(session: Session, tenant: str, *, now: datetime | None = None) -> Ba
     return Balance(
         available=MicroTokens(rows[0]["available"] - lapsed),
         held=rows[0]["held"],
-        debt=rows[0]["debt"],
+        debt=MicroTokens(int(rows[0]["owed"])),
         grants=tuple(
             GrantLeft(
                 id=row["id"],
@@ -128,7 +130,7 @@ def entries(
 
 
 def _entry(row: RowMapping) -> Entry:
-    about_job = row["kind"] in {"hold", "settle"}
+    about_job = row["kind"] in {"hold", "settle", "void", "refund"}
     return Entry(
         id=row["id"],
         at=row["occurred_at"],

@@ -1,7 +1,8 @@
 """The lease on one attempt of a job, kept alive by a thread while the engine works.
 
 Once a second one UPDATE extends the lease, writes the progress and brings back whether somebody
-asked to cancel. A worker that dies stops renewing; fifteen seconds later the job is free again.
+asked to cancel; now and then it extends the lease on the job's tokens too. A worker that dies
+stops renewing; fifteen seconds later the job is free again.
 """
 
 import logging
@@ -18,11 +19,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import renew
 from app.jobs.record import Progress
+from billing.leases import extend
 
 log = logging.getLogger(__name__)
 
 LEASE_S = 15.0
 RENEW_EVERY_S = 1.0
+HOLD_EVERY_S = 600.0  # how often the hold of the job hears that somebody works on it
 
 
 class StopReason(StrEnum):
@@ -89,6 +92,7 @@ class AttemptLease:
         self._lease_s = lease_s
         self._clock = clock
         self._deadline = clock() + runtime_s
+        self._hold_due = clock()
         self._progress: Progress | None = None
         self._stop: StopReason | None = None
 
@@ -133,6 +137,9 @@ class AttemptLease:
                     lease_s=self._lease_s,
                     progress=self._progress,
                 )
+                if self._clock() >= self._hold_due:
+                    extend(session, jobs=[self._job_id])
+                    self._hold_due = self._clock() + HOLD_EVERY_S
         except StaleFenceError:
             self._stop = StopReason.LEASE_LOST
         except SQLAlchemyError as error:

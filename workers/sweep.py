@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from app.files.collection import collect_expired, collect_orphans
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from billing import approvals, grants
-from workers import audit, settle
+from workers import audit, overdue_holds, settle
 from workers.persistence import persist
 from workers.routing import TaskName
 from workers.services import Services, process_services
@@ -34,13 +34,15 @@ def sweep_promises(services: Services) -> None:
     """Do what the dispatcher also does each second, in case there has been none.
 
     Leases of dead workers, missed start deadlines, usage that nobody settled; also grants and
-    approvals whose time is over, and journals that wait for the audit chain.
+    approvals whose time is over, holds that outlived their job, and journals that wait for the
+    audit chain.
     """
     rescued, expired = persist(lambda: _by_time(services), for_s=RETRY_FOR_S)
     with services.sessions.begin() as session:
         grants.expire_due(session, now=datetime.now(UTC))
         approvals.expire_due(session, now=datetime.now(UTC))
     settled = settle.drain(services)
+    overdue_holds.give_back_overdue(services)
     audit.seal_waiting(services)
     cleaned = clean_work(work_root(services), older_than_s=STALE_WORK_S)
     if rescued or expired or settled or cleaned:

@@ -31,7 +31,9 @@ class LedgerEntry(Document):
     """One line of the statement: signed changes of what is available and of what is held."""
 
     id: str
-    kind: str = Field(description="grant, hold, settle or expire")
+    kind: str = Field(
+        description="grant, hold, settle, expire, void, refund, revoke, repay or correction"
+    )
     tokens: Tokens = Field(description="change of the available balance")
     held: Tokens = Field(description="change of what running jobs hold")
     balance_after: Tokens

@@ -51,6 +51,17 @@ BILLING_STATUS = {
     "recharge_not_found": 404,
     "recharge_booked": 409,
     "recharge_refused": 409,
+    "debt_above_limit": 409,
+    "payment_above_debt": 409,
+    "charge_not_found": 404,
+    "refund_exceeds_charge": 409,
+    "entry_not_found": 404,
+    "grant_not_found": 404,
+    "not_reversible": 409,
+    "already_reversed": 409,
+    "reversal_impossible": 409,
+    "revocation_exceeds_grant": 409,
+    "hold_not_open": 409,
 }
 
 # The framework's refusals: code and the way out. Others get the name of their status.

@@ -19,10 +19,8 @@ from app.jobs.spec import JobRequest
 from billing import holds
 from billing.amounts import MicroTokens
 from billing.errors import InsufficientTokensError
+from billing.leases import LEASE
 from billing.ledger import HOLD_SQL
-
-# A hold ends with its job; this only bounds one whose job was lost to a bug.
-HOLD_LIFETIME: Final = timedelta(days=7)
 
 _COLUMNS: Final = (
     "id, tenant_id, project_id, project, api_key_id, engine, model, params, inputs, priority,"
@@ -81,7 +79,7 @@ def accept(
         "hold": job["hold_id"],
         "job": job["id"],
         "amount": amount,
-        "expires_at": now + HOLD_LIFETIME + waiting,
+        "expires_at": now + LEASE + waiting,
         "now": None,
     }
     statement = _INSERT

@@ -1,7 +1,7 @@
 """Reading jobs; nothing here writes. Rows are keyed by column names and rendered by ``view``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +18,7 @@ LIMIT_MAX: Final = 100
 _BY_ID = text("SELECT * FROM job WHERE id = :job_id")
 _OWN = text("SELECT * FROM job WHERE id = :job_id AND tenant_id = :tenant_id")
 _SETTLED = text("SELECT settled_at IS NOT NULL FROM job WHERE id = :job_id")
+_UNFINISHED = text("SELECT id FROM job WHERE id = ANY(:job_ids) AND finished_at IS NULL")
 # Two ranges of the partial index on (priority, id) of queued jobs.
 _AHEAD = text(
     "SELECT (SELECT count(*) FROM job WHERE status = 'queued' AND priority = ANY(:sooner))"
@@ -155,3 +156,8 @@ def queue_depths(session: Session) -> list[QueueDepth]:
 def running_count(session: Session) -> int:
     """How many jobs are under a lease now."""
     return int(session.execute(_RUNNING).scalar_one())
+
+
+def unfinished(session: Session, *, job_ids: Sequence[str]) -> list[str]:
+    """Those of the given jobs that wait or run."""
+    return list(session.scalars(_UNFINISHED, {"job_ids": list(job_ids)}))

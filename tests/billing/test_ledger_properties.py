@@ -247,8 +247,8 @@ class Books(RuleBasedStateMachine):
         assert settled.available_after == self.spendable()
         assert settle(self.session, job=hold.job, now=self.now) is None
         # Nor does a worker that had looked before the charge was there.
-        again = text("SELECT outcome FROM billing.settle_hold(:job, 0, :now)")
-        assert self.session.scalar(again, {"job": hold.job, "now": self.now}) == "closed"
+        again = text("SELECT outcome FROM billing.settle_holds(:jobs, '{0}', :now)")
+        assert self.session.scalar(again, {"jobs": [hold.job], "now": self.now}) == "closed"
 
     def _place(self, job: str, amount: int):
         return place(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from app.jobs.lifecycle import claim
 from app.jobs.states import JobStatus
 from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
 from engines.spec import CanceledRunError, OutputFile, RunContext
@@ -308,6 +309,17 @@ def test_a_lease_that_cannot_be_renewed_for_a_while_is_no_reason_to_stop(
     renewer.end()
     renewer.join(5)
     assert "lease not renewed" in caplog.text
+
+
+def test_a_run_extends_the_hold_of_its_job(platform: Platform) -> None:
+    job_id = platform.submit()
+    platform.change("UPDATE billing.hold SET expires_at = now()")
+    sessions = platform.services.sessions
+    with sessions.begin() as session:
+        assert claim(session, job_id=job_id, worker="gpu1@test", lease_s=15) is not None
+    with AttemptLease(sessions, Renewer(), job_id=job_id, attempt=1, runtime_s=60) as lease:
+        lease.renew_now()
+    assert platform.scalar("SELECT expires_at > now() + interval '23 hours' FROM billing.hold")
 
 
 def test_folders_of_dead_attempts_are_removed(platform: Platform) -> None:

@@ -169,6 +169,24 @@ def test_the_sweep_takes_every_journal_into_the_audit_chain(platform: Platform) 
     assert (found.breaks, found.waiting, found.rows) == ((), 0, journals)
 
 
+def test_the_sweep_gives_back_the_hold_of_a_vanished_job_and_no_other(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting, vanished = platform.submit(), platform.submit()
+    long_ago = "UPDATE billing.hold SET expires_at = now() - interval '40 days'"
+    platform.change(long_ago)
+    platform.change("DELETE FROM job WHERE id = :id", id=vanished)
+    sweep_promises(platform.services)
+    states = {
+        job: platform.scalar("SELECT state FROM billing.hold WHERE job = :job", job=job)
+        for job in (waiting, vanished)
+    }
+    assert states == {waiting: "open", vanished: "expired"}
+    assert f"{vanished}: its hold outlived it" in caplog.text
+    sweep_promises(platform.services)
+    platform.reconcile()
+
+
 def test_files_whose_time_is_over_are_collected(platform: Platform) -> None:
     platform.change("UPDATE file SET expires_at = now() - interval '1 day'")
     assert sweep_files(platform.services) == 1
