@@ -5,7 +5,7 @@ from typing import Literal
 from ulid import ULID
 
 Prefix = Literal[
-    "ten", "prj", "key", "file", "job", "hold", "whe", "evt", "dlv", "req", "apr", "rch",
+    "ten", "prj", "key", "file", "job", "hold", "whe", "evt", "dlv", "req", "apr", "rch", "rule",
 ]  # fmt: skip
 
 

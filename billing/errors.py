@@ -27,6 +27,9 @@
     +- UnknownRechargeError     no recharge has this id
     +- RechargeBookedError      it was booked before; nothing changes
     +- RechargeRefusedError     one of its users cannot get tokens any more: send it anew
+    +- InvalidGrantRuleError    a grant rule says something that cannot be granted: fix it
+    +- UnknownGrantRuleError    no grant rule has this id
+    +- GrantRuleExistsError     a grant rule of this name exists: choose another name
 
 Codes are public; messages say what to do next. Any other exception is a fault of ours.
 """
@@ -210,3 +213,21 @@ class RefundError(_CodedError):
 
 class CorrectionError(_CodedError):
     """Raised when an entry, a grant or a hold cannot be taken back; a retry never helps."""
+
+
+class InvalidGrantRuleError(BillingError):
+    """Raised when a grant rule says something that cannot be granted; fix it."""
+
+    code = "invalid_grant_rule"
+
+
+class UnknownGrantRuleError(BillingError):
+    """Raised when no grant rule has the id; check it."""
+
+    code = "grant_rule_not_found"
+
+
+class GrantRuleExistsError(BillingError):
+    """Raised when a grant rule of this name exists; choose another name."""
+
+    code = "name_taken"

@@ -1,6 +1,7 @@
 """The tables of recharges and grant rules, beside those of ``billing.tables``."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from billing.tables import metadata
 
@@ -38,4 +39,37 @@ recharge_row = Table(
     Column("expires_at", _STAMP),
     Column("error", Text),  # code; such a row is never booked
     Column("detail", Text),
+)
+
+grant_rule = Table(
+    "grant_rule",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # daily | monthly | reward | campaign
+    Column("amount", BigInteger, nullable=False),
+    Column("tenant_group", Text),  # null: whatever group
+    Column("tenants", JSONB(none_as_null=True)),  # ids; null: whoever is in the group
+    Column("month_day", Integer),
+    Column("measure", Text),  # reward: jobs | outputs
+    Column("at_least", Integer),
+    Column("starts_at", _STAMP, nullable=False),
+    Column("ends_at", _STAMP),
+    Column("lifetime_days", Integer),
+    Column("expires_at", _STAMP),
+    Column("priority", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("enabled_at", _STAMP, nullable=False),  # of the last time; nothing older is caught up
+    Column("maker", Text, nullable=False),
+    Column("created_at", _STAMP, nullable=False),
+)
+
+# Which local dates a rule granted to whom: once each, by the primary key.
+rule_grant = Table(
+    "rule_grant",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("local_date", Date, primary_key=True),
+    Column("wallet", BigInteger, primary_key=True),
+    Column("token_grant", BigInteger, nullable=False, unique=True),
 )

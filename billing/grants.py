@@ -3,7 +3,7 @@
 Draw order: lower priority number, then earlier expiry (never last), then the older grant.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from billing import ledger
 from billing.amounts import MicroTokens
 from billing.errors import InvalidAmountError
-from billing.tables import token_grant
+from billing.tables import token_grant, wallet
 
 
 class GrantKind(StrEnum):
@@ -40,6 +40,23 @@ class Grant:
     effective_at: datetime
     expires_at: datetime | None
     created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GrantEntry:
+    """A grant and what became of it: ``granted`` is the sum of the five after it."""
+
+    id: int
+    kind: str
+    granted: MicroTokens
+    remaining: MicroTokens
+    held: MicroTokens
+    spent: MicroTokens
+    expired: MicroTokens
+    revoked: MicroTokens
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
 
 
 def issue(
@@ -99,6 +116,26 @@ def expire_due(session: Session, *, now: datetime, limit: int = 100) -> int:
     for wallet_id in wallets:
         ledger.book_expiry(session, wallet_id=wallet_id, now=now)
     return len(wallets)
+
+
+def listed(
+    session: Session, tenant: str, *, limit: int = 50, after: int | None = None
+) -> list[GrantEntry]:
+    """All grants of a tenant, newest first, used up or not; ``after`` is the last id seen."""
+    wanted = (
+        select(token_grant)
+        .join(wallet, wallet.c.id == token_grant.c.wallet)
+        .where(wallet.c.tenant == tenant)
+        .order_by(token_grant.c.id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        wanted = wanted.where(token_grant.c.id < after)
+    names = [each.name for each in fields(GrantEntry)]
+    return [
+        GrantEntry(**{name: row[name] for name in names})
+        for row in session.execute(wanted).mappings()
+    ]
 
 
 def _grant(row: RowMapping, *, created: bool) -> Grant:

@@ -14,6 +14,7 @@ class TaskName(StrEnum):
     SWEEP = "workers.sweep.sweep"  # hint: look for forgotten promises
     TELL_LIMITS = "workers.notices.tell_limits"  # hint: look for crossed caps and low balances
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
+    GRANT = "workers.grant.grant"  # hint: rules may be due
     COLLECT_FILES = "workers.sweep.collect_files"  # hint: remove expired files
 
 
@@ -30,6 +31,7 @@ TASK_MODULES = (
     "workers.run_job",
     "workers.settle",
     "workers.deliver",
+    "workers.grant",
     "workers.sweep",
     "workers.notices",
     "workers.audit",
@@ -40,6 +42,7 @@ TASK_MODULES = (
 ROUTES: dict[str, dict[str, str]] = {
     TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
     TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
+    TaskName.GRANT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.TELL_LIMITS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SEAL_AUDIT.value: {"queue": Queue.MAINTENANCE.value},

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from app.api.money_schemas import BalanceObject
-from app.api.schemas import Document, Listing
+from app.api.schemas import Document, Listing, Tokens
 
 
 class TenantObject(Document):
@@ -92,3 +92,34 @@ class AuditPage(Listing):
     """One page of the audit log, newest first."""
 
     data: list[AuditEntryObject]
+
+
+class GrantRuleObject(Document):
+    """What is given by the clock."""
+
+    id: str
+    object: Literal["grant_rule"]
+    name: str
+    kind: Literal["daily", "monthly", "reward", "campaign"]
+    amount: Tokens
+    group: str | None
+    tenants: list[str] | None
+    month_day: int | None
+    measure: Literal["jobs", "outputs"] | None
+    at_least: int | None
+    starts_at: datetime
+    ends_at: datetime | None
+    lifetime_days: int | None
+    expires_at: datetime | None
+    priority: int
+    enabled: bool
+    enabled_at: datetime
+    maker: str
+    approval: str | None
+    created_at: datetime
+
+
+class GrantRuleList(Listing):
+    """One page of grant rules, newest first."""
+
+    data: list[GrantRuleObject]

@@ -18,6 +18,29 @@ class GrantObject(Document):
     priority: int
 
 
+class GrantHistoryObject(Document):
+    """A grant and what became of it; ``granted`` is the sum of the five after it."""
+
+    id: str
+    object: Literal["grant"]
+    kind: str = Field(description="purchase, grant, quota, refund, bulk or subscription")
+    granted: Tokens
+    remaining: Tokens
+    held: Tokens
+    spent: Tokens
+    expired: Tokens
+    revoked: Tokens
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+
+
+class GrantPage(Listing):
+    """One page of grants, newest first."""
+
+    data: list[GrantHistoryObject]
+
+
 class BalanceObject(Document):
     """What can be spent now."""
 

@@ -62,6 +62,9 @@ BILLING_STATUS = {
     "reversal_impossible": 409,
     "revocation_exceeds_grant": 409,
     "hold_not_open": 409,
+    "invalid_grant_rule": 422,
+    "grant_rule_not_found": 404,
+    "name_taken": 409,
 }
 
 # The framework's refusals: code and the way out. Others get the name of their status.

@@ -7,6 +7,7 @@ import click
 from sqlalchemy.orm import Session
 
 from app.cli.admin_audit import audit
+from app.cli.admin_grant_rules import grant_rules
 from app.cli.admin_limits import cap, freeze, unfreeze
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
@@ -27,7 +28,7 @@ def admin() -> None:
     """
 
 
-for _command in (audit, cap, freeze, unfreeze):
+for _command in (audit, cap, freeze, grant_rules, unfreeze):
     admin.add_command(_command)
 
 

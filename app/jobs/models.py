@@ -73,6 +73,12 @@ class Job(Base):
             name="lease_iff_running",
         ),
         Index("ix_job_tenant_id_id", "tenant_id", "id"),
+        Index(
+            "ix_job_succeeded",
+            "tenant_id",
+            "finished_at",
+            postgresql_where=text("status = 'succeeded'"),
+        ),
         Index("ix_job_queued", "priority", "id", postgresql_where=text("status = 'queued'")),
         Index(  # the dispatcher steps from lane to lane, however many jobs wait in one
             "ix_job_waiting",

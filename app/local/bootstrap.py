@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from app.db import open_engine
+from app.ids import new_id
 from app.local.layout import Layout
 from app.local.migrate import migrate
 from app.local.state import read_json
@@ -13,6 +14,7 @@ from app.secret_box import open_secret_box
 from app.settings import Settings
 from app.tenants.service import FIRST_OPERATOR, bootstrap_demo, create_key
 from billing.cards import publish_catalogue
+from billing.grant_rules import SHIPPED, ensure_shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ def prepare_database(database_url: str, settings: Settings, *, layout: Layout) -
         with Session(engine) as session, session.begin():
             now = datetime.now(UTC)
             publish_catalogue(session, now=now)
+            ensure_shipped(session, new_ids=[new_id("rule") for _ in SHIPPED], now=now)
             access = bootstrap_demo(session, box=box, now=now)
             known = read_json(layout.dev_file) or {}
             tenant_key = access.tenant_key or known.get("tenant_key")

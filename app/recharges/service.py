@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, FieldError, InvalidRequestError, RateLimitedError
+from app.grants.announcement import announce
 from app.ids import new_id
 from app.recharges.order import Order, WantedLine
 from app.tenants.lookup import tenant_ids
@@ -110,6 +111,7 @@ def place(
     )
     if approval_id is None:
         recharges.book(session, recharge_id=recharge_id, actor=actor, now=now)
+        announce(session, at=now)
     return recharges.get(session, recharge_id)
 
 
@@ -144,12 +146,10 @@ def already_sent(recharge_id: str) -> ConflictError:
 
 def book_approved(session: Session, approval: Approval) -> Mapping[str, Any]:
     """What an approval of the kind ``recharge`` does."""
-    booked = recharges.book(
-        session,
-        recharge_id=approval.payload["recharge"],
-        actor=approval.maker,
-        now=approval.decided_at or datetime.now(UTC),
-    )
+    now = approval.decided_at or datetime.now(UTC)
+    recharge_id = approval.payload["recharge"]
+    booked = recharges.book(session, recharge_id=recharge_id, actor=approval.maker, now=now)
+    announce(session, at=now)
     return {"booked": booked}
 
 

@@ -23,6 +23,8 @@ def change_tenant(
 ) -> Tenant:
     """Change what is given; days and months are counted in the new zone from now on.
 
+    Rules of a new group grant from the next local date that begins.
+
     Raises:
         NotFoundError: code ``tenant_not_found``.
         InvalidRequestError: ``unknown_zone``, or a group or mode that cannot be.
@@ -34,7 +36,8 @@ def change_tenant(
         "mode": mode or tenant.mode,
     }
     check_tenant(name=tenant.name, **wanted)
-    session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**wanted))
+    joined = {"group_since": now} if wanted["group"] != tenant.group else {}
+    session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**wanted, **joined))
     record(session, actor=actor, action="tenant.change", subject=tenant_id, detail=wanted, now=now)
     session.refresh(tenant)
     return tenant

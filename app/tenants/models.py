@@ -16,6 +16,7 @@ class Tenant(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     group: Mapped[str] = mapped_column("tenant_group", default="free")
+    group_since: Mapped[datetime] = mapped_column(server_default=text("now()"))
     zone: Mapped[str] = mapped_column(default="UTC")  # IANA name; days and months are counted in it
     mode: Mapped[str] = mapped_column(default="prepaid")
     consent_mode: Mapped[str] = mapped_column(default="request")  # request | contract

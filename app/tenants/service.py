@@ -278,7 +278,10 @@ def bootstrap_demo(session: Session, *, box: SecretBox, now: datetime) -> DemoAc
     known = session.scalar(select(Tenant.id).where(Tenant.name == DEMO_TENANT))
     if known is not None:
         return DemoAccess(tenant_id=known, tenant_key=None, admin_key=None)
-    tenant = create_tenant(session, name=DEMO_TENANT, box=box, consent_mode="contract")
+    # Not free: what the demo has is what it was given and what it spent, nothing comes at night.
+    tenant = create_tenant(
+        session, name=DEMO_TENANT, box=box, group="enterprise", consent_mode="contract"
+    )
     issue(
         session,
         tenant=tenant.id,
