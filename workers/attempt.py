@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from app.jobs.lifecycle import advance_many, claim, claim_many
 from app.jobs.record import Claimed
+from app.jobs.result_cache import Kept, cache_key, find
 from app.jobs.states import JobStatus
 from engines.spec import RunItem
 from workers.announcement import announce_starts
@@ -23,14 +26,33 @@ from workers.work_folders import work_root
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """Begun by ``begin``; whoever holds it closes it, after its end was written."""
+class Taken:
+    """A job that was just claimed, with what the database knows about its run."""
 
     claimed: Claimed
     inputs: Inputs
+    cache_key: str  # what was asked, as the result cache knows it
+    kept: Kept | None  # an earlier result of the same
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Begun by ``begin``; whoever holds it closes it, after its end was written."""
+
+    taken: Taken
     lease: AttemptLease
     context: AttemptContext
     _opened: ExitStack
+
+    @property
+    def claimed(self) -> Claimed:
+        """The job and its fence."""
+        return self.taken.claimed
+
+    @property
+    def cache_key(self) -> str:
+        """What was asked."""
+        return self.taken.cache_key
 
     def item(self, services: Services) -> RunItem:
         """What the engine is given.
@@ -43,7 +65,7 @@ class Attempt:
         return RunItem(
             model=services.registry.resolve(self.claimed.engine, self.claimed.model),
             params=engine.params_model.model_validate(self.claimed.params),
-            files=self.inputs.files(),
+            files=self.taken.inputs.files(),
             context=self.context,
         )
 
@@ -52,8 +74,9 @@ class Attempt:
         self._opened.close()
 
 
-def begin(services: Services, claimed: Claimed, inputs: Inputs) -> Attempt:
+def begin(services: Services, taken: Taken) -> Attempt:
     """Keep the lease of a claimed job alive and give it a folder."""
+    claimed = taken.claimed
     opened = ExitStack()
     folder = tempfile.TemporaryDirectory(
         prefix=f"{claimed.job_id}-", dir=work_root(services), ignore_cleanup_errors=True
@@ -67,10 +90,10 @@ def begin(services: Services, claimed: Claimed, inputs: Inputs) -> Attempt:
         runtime_s=claimed.max_runtime_s or DEFAULT_RUNTIME_S,
     )
     opened.enter_context(lease)
-    return Attempt(claimed, inputs, lease, AttemptContext(lease, Path(folder.name)), opened)
+    return Attempt(taken, lease, AttemptContext(lease, Path(folder.name)), opened)
 
 
-def claim_one(services: Services, job_id: str, worker: str) -> tuple[Claimed, Inputs] | None:
+def claim_one(services: Services, job_id: str, worker: str) -> Taken | None:
     """Take a job and find its inputs, in one transaction; None when it is not to be had."""
     with services.relaxed.begin() as session:
         claimed = claim(session, job_id=job_id, worker=worker, lease_s=LEASE_S)
@@ -81,18 +104,44 @@ def claim_one(services: Services, job_id: str, worker: str) -> tuple[Claimed, In
 
 def claim_these(
     session: Session, services: Services, job_ids: Sequence[str], worker: str
-) -> list[tuple[Claimed, Inputs]]:
+) -> list[Taken]:
     """Take those that are still free, in the caller's transaction."""
     claims = claim_many(session, job_ids=job_ids, worker=worker, lease_s=LEASE_S)
     return _taken(session, services, claims)
 
 
-def _taken(
-    session: Session, services: Services, claims: Sequence[Claimed]
-) -> list[tuple[Claimed, Inputs]]:
+def _taken(session: Session, services: Services, claims: Sequence[Claimed]) -> list[Taken]:
     if not claims:
         return []
     inputs = locate(session, services, claims)
     advance_many(session, claims=claims, to=JobStatus.PROCESSING)
     announce_starts(session, claims, links=services.links, now=datetime.now(UTC))
-    return list(zip(claims, inputs, strict=True))
+    keys = [_key(*pair) for pair in zip(claims, inputs, strict=True)]
+    places = {
+        (claimed.tenant_id, key)
+        for claimed, key in zip(claims, keys, strict=True)
+        if claimed.use_cache
+    }
+    kept = find(session, wanted=places)
+    return [
+        Taken(
+            claimed, found, key, kept.get((claimed.tenant_id, key)) if claimed.use_cache else None
+        )
+        for claimed, found, key in zip(claims, inputs, keys, strict=True)
+    ]
+
+
+@cache
+def _release() -> str:
+    return version("pixelmeter")
+
+
+def _key(claimed: Claimed, inputs: Inputs) -> str:
+    """What was asked, down to the bytes of the inputs."""
+    return cache_key(
+        engine=claimed.engine,
+        model=claimed.model,
+        params=claimed.params,
+        inputs=[inputs.digests([inputs.target]), inputs.digests(inputs.sources)],
+        release=_release(),
+    )

@@ -7,7 +7,6 @@ from typing import Any
 
 from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import finish, give_back
-from app.jobs.record import Claimed, Progress
 from app.jobs.states import JobStatus
 from workers.attempt import Attempt
 from workers.outputs import finish_with_outputs, finish_without_files
@@ -22,12 +21,11 @@ FOLD_MAX = 16
 FOLD_FOR_S = 0.1  # the longest that an end waits for company
 
 
-def conclude(
-    services: Services, claimed: Claimed, verdict: Verdict, progress: Progress | None
-) -> JobStatus | None:
+def conclude(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
     """Write a verdict; None when another attempt owns the job."""
+    claimed = attempt.claimed
     try:
-        status = persist(lambda: _write(services, claimed, verdict, progress), for_s=PERSIST_FOR_S)
+        status = persist(lambda: _write(services, attempt, verdict), for_s=PERSIST_FOR_S)
     except StaleFenceError as stale:
         log.warning("%s", stale)
         status = None
@@ -35,13 +33,12 @@ def conclude(
     return status
 
 
-def _write(
-    services: Services, claimed: Claimed, verdict: Verdict, progress: Progress | None
-) -> JobStatus | None:
+def _write(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
+    claimed = attempt.claimed
     owner: dict[str, Any] = {"job_id": claimed.job_id, "attempt": claimed.attempt}
     match verdict:
-        case Succeeded(result):
-            return finish_with_outputs(services, claimed, result, progress=progress)
+        case Succeeded():
+            return finish_with_outputs(services, attempt, verdict)
         case Superseded():
             return None
         case Failed(error):
@@ -55,7 +52,7 @@ def _write(
                     **owner,
                     outcome=JobStatus.CANCELED,
                     usage=usage,
-                    progress=progress,
+                    progress=attempt.lease.progress,
                 )
             return JobStatus.CANCELED
         case Retryable(error):
@@ -110,15 +107,10 @@ class Conclusions:
 
     def _write_together(self, waiting: list[tuple[Attempt, Succeeded]]) -> None:
         with self._services.sessions.begin() as session:
-            for attempt, verdict in waiting:
-                finish_without_files(
-                    session, attempt.claimed, verdict.result, progress=attempt.lease.progress
-                )
+            finish_without_files(session, waiting)
 
     def _conclude(self, attempt: Attempt, verdict: Verdict) -> None:
         try:
-            self.statuses[attempt.claimed.job_id] = conclude(
-                self._services, attempt.claimed, verdict, attempt.lease.progress
-            )
+            self.statuses[attempt.claimed.job_id] = conclude(self._services, attempt, verdict)
         finally:
             attempt.close()

@@ -17,14 +17,12 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.jobs.record import Claimed
 from app.jobs.statements import CLAIMABLE
 from app.jobs.states import Priority
 from engines.spec import InputMedia, MediaInfo, MediaKind
-from workers.attempt import claim_these
+from workers.attempt import Taken, claim_these
 from workers.dispatch import outlook
 from workers.dispatch.selection import Candidate, TenantShare, select
-from workers.inputs import Inputs
 from workers.services import Services
 
 log = logging.getLogger(__name__)
@@ -138,7 +136,7 @@ class Gatherer:
         self._clock = clock
         self._ends_at = clock() + STREAM_S
 
-    def take(self) -> list[tuple[Claimed, Inputs]]:
+    def take(self) -> list[Taken]:
         """Claim the next jobs; empty when the run should end. Never raises for the database."""
         if self._clock() >= self._ends_at:
             return []
@@ -149,7 +147,7 @@ class Gatherer:
             log.warning("no more jobs gathered, the database is away: %s", error)
             return []
 
-    def _take(self, session: Session) -> list[tuple[Claimed, Inputs]]:
+    def _take(self, session: Session) -> list[Taken]:
         asked = {"room": ROOM, "engines": self._engines}
         waiting = [_waiting(row) for row in session.execute(_WAITING, asked).mappings()]
         if not waiting:

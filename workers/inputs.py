@@ -37,6 +37,12 @@ class Inputs:
             sources=tuple(self._path(source) for source in self.sources),
         )
 
+    def digests(self, file_ids: Sequence[str]) -> list[str]:
+        """The sha256 of each; the id itself of a file that is gone."""
+        return [
+            self.rows[file_id].sha256 if file_id in self.rows else file_id for file_id in file_ids
+        ]
+
     def _path(self, file_id: str) -> Path:
         if file_id in self.rows:
             path = self.storage.path(self.rows[file_id].storage_key)

@@ -1,5 +1,6 @@
 """From an engine's result to a finished job: outputs checked and stored, told in one step."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -8,16 +9,17 @@ from sqlalchemy.orm import Session
 from app.files.models import File
 from app.files.service import output_entry, store_output
 from app.jobs.lifecycle import advance, finish
-from app.jobs.record import Claimed, Progress
+from app.jobs.record import Claimed
+from app.jobs.result_cache import remember
 from app.jobs.states import JobStatus
 from engines.media.probe import probe
-from engines.spec import EngineResult, MediaInfo, OutputFile
+from engines.spec import MediaInfo, OutputFile
+from workers.attempt import Attempt
 from workers.services import Services
+from workers.verdict import Succeeded
 
 
-def finish_with_outputs(
-    services: Services, claimed: Claimed, result: EngineResult, *, progress: Progress | None
-) -> JobStatus:
+def finish_with_outputs(services: Services, attempt: Attempt, verdict: Succeeded) -> JobStatus:
     """Store the outputs and end the job as succeeded.
 
     If the lease is gone, what was stored is deleted again.
@@ -25,19 +27,21 @@ def finish_with_outputs(
     Raises:
         StaleFenceError: another attempt owns the job.
     """
+    result = verdict.result
     if not result.files:
         with services.sessions.begin() as session:
-            finish_without_files(session, claimed, result, progress=progress)
+            finish_without_files(session, [(attempt, verdict)])
         return JobStatus.SUCCEEDED
     with services.relaxed.begin() as session:
-        _finalize(session, claimed)
+        _finalize(session, attempt.claimed)
     facts = [(output, _facts(services, output)) for output in result.files]
     stored: list[File] = []
     try:
         with services.sessions.begin() as session:
             for output, info in facts:
-                stored.append(_store(session, services, claimed, output=output, info=info))
-            _finish(session, claimed, result, stored, progress)
+                stored.append(_store(session, services, attempt.claimed, output=output, info=info))
+            _finish(session, attempt, verdict, stored)
+            _remember(session, [(attempt, verdict)])
     except (OperationalError, InterfaceError):
         # Perhaps it was committed: an object without a row is swept, a row without one is a lie.
         raise
@@ -48,33 +52,39 @@ def finish_with_outputs(
     return JobStatus.SUCCEEDED
 
 
-def finish_without_files(
-    session: Session, claimed: Claimed, result: EngineResult, *, progress: Progress | None
-) -> None:
-    """End a job whose result is data alone, in the caller's transaction.
+def finish_without_files(session: Session, ends: Sequence[tuple[Attempt, Succeeded]]) -> None:
+    """End jobs whose results are data alone, in the caller's transaction.
 
     Raises:
-        StaleFenceError: another attempt owns the job.
+        StaleFenceError: one of them is another attempt's; the caller rolls back.
     """
-    _finalize(session, claimed)  # nothing is stored: nobody sees the step
-    _finish(session, claimed, result, [], progress)
+    for attempt, verdict in ends:
+        _finalize(session, attempt.claimed)  # nothing is stored: nobody sees the step
+        _finish(session, attempt, verdict, [])
+    _remember(session, ends)
 
 
-def _finish(
-    session: Session,
-    claimed: Claimed,
-    result: EngineResult,
-    stored: list[File],
-    progress: Progress | None,
-) -> None:
+def _finish(session: Session, attempt: Attempt, verdict: Succeeded, stored: list[File]) -> None:
     finish(
         session,
-        job_id=claimed.job_id,
-        attempt=claimed.attempt,
+        job_id=attempt.claimed.job_id,
+        attempt=attempt.claimed.attempt,
         outcome=JobStatus.SUCCEEDED,
-        output={"files": [output_entry(f) for f in stored], "data": dict(result.data)},
-        usage=result.usage,
-        progress=progress,
+        output={
+            "files": [output_entry(file) for file in stored],
+            "data": dict(verdict.result.data),
+        },
+        usage=verdict.result.usage,
+        cached=verdict.cached,
+        progress=attempt.lease.progress,
+    )
+
+
+def _remember(session: Session, ends: Sequence[tuple[Attempt, Succeeded]]) -> None:
+    """The same question may be answered from these; a copy is not copied from again."""
+    fresh = [attempt for attempt, verdict in ends if not verdict.cached]
+    remember(
+        session, {(each.claimed.tenant_id, each.cache_key): each.claimed.job_id for each in fresh}
     )
 
 

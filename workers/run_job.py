@@ -18,6 +18,7 @@ from engines.spec import BatchEngine, EngineResult, InputMedia
 from workers.attempt import Attempt, begin, claim_one
 from workers.boot import ENGINES_KEY
 from workers.conclusion import conclude
+from workers.from_cache import earlier_result
 from workers.gathering import Gatherer
 from workers.persistence import persist
 from workers.routing import TaskName
@@ -42,8 +43,7 @@ def execute(
     if taken is None:
         log.info("%s: nothing to claim; duplicate or late message dropped", job_id)
         return None
-    attempt = begin(services, *taken)
-    claimed = attempt.claimed
+    attempt, claimed = begin(services, taken), taken.claimed
     key = batch_key(services, claimed.engine, claimed.model, claimed.params, _media(attempt))
     if key is None or claimed.attempt > 1:  # what ended its first attempt may end others too
         return _run_alone(services, attempt)
@@ -64,17 +64,17 @@ def execute(
 
 def _media(attempt: Attempt) -> InputMedia | None:
     try:
-        return InputMedia(attempt.inputs.files().target_info)
+        return InputMedia(attempt.taken.inputs.files().target_info)
     except InvalidInputError:
         return None
 
 
 def _run_alone(services: Services, attempt: Attempt) -> JobStatus | None:
     try:
-        verdict = judge(
+        verdict = earlier_result(services, attempt) or judge(
             lambda: _run(services, attempt), stop_reason=lambda: attempt.lease.stop_reason
         )
-        return conclude(services, attempt.claimed, verdict, attempt.lease.progress)
+        return conclude(services, attempt, verdict)
     finally:
         attempt.close()
 

@@ -13,6 +13,7 @@ from engines.errors import EngineError
 from engines.spec import BatchEngine, EngineResult, InputMedia, Outcome, RunItem
 from workers.attempt import Attempt, begin
 from workers.conclusion import Conclusions
+from workers.from_cache import earlier_result
 from workers.gathering import Gatherer
 from workers.services import Services
 from workers.verdict import judge
@@ -77,6 +78,9 @@ def _items(
 ) -> Iterator[RunItem]:
     """The items of all attempts, as the engine asks for them; each is under way from then on."""
     for attempt in _attempts(services, first, gatherer):
+        if (copied := earlier_result(services, attempt)) is not None:
+            conclusions.add(attempt, copied)
+            continue
         try:
             item = attempt.item(services)
         except (EngineError, ValidationError) as error:
@@ -90,7 +94,7 @@ def _attempts(services: Services, first: Attempt, gatherer: Gatherer) -> Iterato
     yield first
     while taken := gatherer.take():
         # Begun at once, whenever the engine gets to them: their leases run from the claim on.
-        yield from [begin(services, claimed, inputs) for claimed, inputs in taken]
+        yield from [begin(services, each) for each in taken]
 
 
 def _outcomes(

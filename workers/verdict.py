@@ -14,9 +14,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The engine gave a result."""
+    """There is a result."""
 
     result: EngineResult
+    cached: bool = False  # a copy of an earlier one; nothing is charged
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class JobChoices:
     token_quota: float | None = None
     webhook: str | None = None
     consent: bool = False
+    cache: bool = True
 
 
 def parse_params(texts: Sequence[str]) -> dict[str, Any]:
@@ -70,4 +71,6 @@ def job_body(
         body["webhook"] = {"url": choices.webhook}
     if choices.consent:
         body["consent"] = True
+    if not choices.cache:
+        body["cache"] = False
     return body

@@ -67,6 +67,11 @@ def _job_options(command: Decorated) -> Decorated:
 @click.option("--quota", type=float, help="Refuse when a job's quote is higher, in tokens.")
 @click.option("--webhook", metavar="URL", help="Where the signed event of each job goes.")
 @click.option("--consent", is_flag=True, help="The persons shown agreed (face jobs).")
+@click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Whether an equal job of the last 24 hours may answer, free of charge.",
+)
 @click.option("--wait", is_flag=True, help="Wait until every job is settled.")
 @click.option(
     "--out",
@@ -86,6 +91,7 @@ def submit(
     quota: float | None,
     webhook: str | None,
     consent: bool,
+    cache: bool,
     wait: bool,
     out: Path | None,
 ) -> None:
@@ -102,6 +108,7 @@ def submit(
         token_quota=quota,
         webhook=webhook,
         consent=consent,
+        cache=cache,
     )
     with open_client(context) as client:
         accepted, refused = _submit_all(client, choices, files)

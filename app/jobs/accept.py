@@ -24,14 +24,14 @@ from billing.ledger import HOLD_SQL
 
 _COLUMNS: Final = (
     "id, tenant_id, project_id, project, api_key_id, engine, model, params, inputs, priority,"
-    " status, end_user, metadata, webhook, consent, request_id, quote, hold_id, estimated_ms,"
-    " start_deadline_at, max_runtime_s, attempt, progress_done, progress_total, progress_unit,"
-    " event_sequence"
+    " status, end_user, metadata, webhook, consent, use_cache, request_id, quote, hold_id,"
+    " estimated_ms, start_deadline_at, max_runtime_s, attempt, progress_done, progress_total,"
+    " progress_unit, event_sequence"
 )
 _VALUES: Final = (
     ":id, :tenant_id, :project_id, :project, :api_key_id, :engine, :model,"
     " CAST(:params AS jsonb), CAST(:inputs AS jsonb), :priority, 'queued', :end_user,"
-    " CAST(:metadata AS jsonb), CAST(:webhook AS jsonb), :consent, :request_id,"
+    " CAST(:metadata AS jsonb), CAST(:webhook AS jsonb), :consent, :use_cache, :request_id,"
     " CAST(:quote AS jsonb), :hold_id, :estimated_ms,"
     " clock_timestamp() + make_interval(secs => :start_deadline_s), :max_runtime_s,"
     " 0, 0, 0, '', 0"

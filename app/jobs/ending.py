@@ -22,7 +22,12 @@ _NOTIFY_USAGE = text("SELECT pg_notify('pixelmeter_usage', '')")
 
 
 def book_usage(
-    session: Session, *, ended: JobRow, report: UsageReport | None = None, wall_us: int = 0
+    session: Session,
+    *,
+    ended: JobRow,
+    report: UsageReport | None = None,
+    wall_us: int = 0,
+    cached: bool = False,
 ) -> None:
     """Accept the usage record of a job that has just become terminal and wake billing.
 
@@ -46,6 +51,7 @@ def book_usage(
             wall_us=wall_us,
             card_id=ended["quote"]["rate_card"],
             quoted=MicroTokens(ended["quote"]["micro_tokens"]),
+            cached=cached,
             multipliers=read_multipliers(ended["quote"].get("multipliers_exact", ())),
             project=ended["project_id"],
             api_key=ended["api_key_id"],

@@ -147,13 +147,15 @@ def finish(
     output: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
     usage: UsageReport | None = None,
+    cached: bool = False,
     progress: Progress | None = None,
 ) -> JobRow:
     """End a job: attempt closed, job terminal, usage record accepted, billing woken.
 
     ``output`` is ``{"files": [app.files.service.output_entry(file), ...], "data": {...}}``,
     ``error`` is ``{"code", "detail", "retryable"}``. ``usage`` is kept with the attempt whatever
-    the outcome; only ``succeeded`` and ``canceled`` make it billable.
+    the outcome; only ``succeeded`` and ``canceled`` make it billable. ``cached``: the result is a
+    copy of an earlier one, which is charged nothing.
 
     Raises:
         StaleFenceError: the lease was lost or the arrow does not exist; nothing was written.
@@ -179,7 +181,7 @@ def finish(
     )
     if row is None:
         raise StaleFenceError(job_id=job_id, attempt=attempt)
-    book_usage(session, ended=row, report=usage, wall_us=row["attempt_wall_us"])
+    book_usage(session, ended=row, report=usage, wall_us=row["attempt_wall_us"], cached=cached)
     return row
 
 

@@ -32,6 +32,8 @@ class Job(Base):
     webhook: Mapped[dict[str, Any] | None]  # {"url", "events", "secret" encrypted base64}
     consent: Mapped[bool] = mapped_column(default=False)
     request_id: Mapped[str | None]
+    # False: the caller wants it computed anew
+    use_cache: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
 
     quote: Mapped[dict[str, Any]]  # {"tokens", "max_tokens", "rate_card", ...}
     hold_id: Mapped[str]
@@ -122,6 +124,19 @@ class Attempt(Base):
     outcome: Mapped[str | None]  # succeeded | failed | canceled | lost
     error: Mapped[dict[str, Any] | None]
     usage_report: Mapped[dict[str, Any] | None]
+
+
+class ResultCache(Base):
+    """The newest job of a tenant that answered a question; see ``app.jobs.result_cache``."""
+
+    __tablename__ = "result_cache"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+
+    __table_args__ = (Index("ix_result_cache_created_at", "created_at"),)
 
 
 class IdempotencyKey(Base):

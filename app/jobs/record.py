@@ -43,6 +43,7 @@ class Claimed:
     model: str  # name@version
     params: dict[str, Any]
     inputs: dict[str, Any]  # {"target": file id, "source": [file ids]}
+    use_cache: bool  # an earlier result of the same question may be given
     max_runtime_s: int | None
     created_at: datetime
     queue_ms: int  # from submit to the first start, by the database's clock

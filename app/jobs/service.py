@@ -216,6 +216,7 @@ def _values(
         "metadata": request.metadata,
         "webhook": _webhook(request.webhook, box),
         "consent": request.consent,
+        "use_cache": request.cache,
         "quote": quote_facts(found.quote),
         "hold_id": new_id("hold"),
         "estimated_ms": found.prepared.estimated_ms,

@@ -158,6 +158,10 @@ class JobRequest(_Closed):
     project: Text | None = Field(None, max_length=128)
     user: Text | None = Field(None, max_length=128, description="your own tag of your end user")
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] = Field(default={})
+    cache: bool = Field(
+        default=True,
+        description="false: compute anew even if the same was computed within 24 hours, and charge",
+    )
     consent: bool = Field(
         default=False, description="the persons shown agreed; face jobs need it true"
     )

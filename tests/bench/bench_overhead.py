@@ -90,6 +90,7 @@ class Bench:
             "input": {"target": {"file": file_id}},
             "params": PARAMS,
             "priority": "interactive",
+            "cache": False,  # the same picture again and again
         }
         self.one_at_a_time(WARM_UP)
 

@@ -119,8 +119,9 @@ class Platform:
         return file.id
 
     def submit(self, **fields: Any) -> str:
-        """Submit a job for the last uploaded file; returns its id."""
+        """Submit a job for the last uploaded file; returns its id. It is computed anew."""
         body = {
+            "cache": False,
             "engine": "detect",
             "model": "builtin",
             "input": {"target": {"file": self.file}},

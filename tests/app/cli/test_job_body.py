@@ -36,11 +36,13 @@ def test_the_body_is_one_that_the_api_accepts():
         token_quota=12.5,
         webhook="https://example.com/hook",
         consent=True,
+        cache=False,
     )
     body = job_body(choices, target="file_1", sources=[{"file": "file_2"}])
     request = JobRequest.model_validate(body)
     assert request.input.source[0].file == "file_2"
     assert float(request.token_quota) == 12.5
+    assert not request.cache
 
 
 def test_what_was_not_chosen_is_not_in_the_body():
