@@ -192,3 +192,11 @@ class BatchEngine(Engine, Protocol):
         a network run that served several items is shared by them and adds up to what was
         measured. Closing the iterator stops what has not begun.
         """
+
+
+@runtime_checkable
+class ModelChooser(Engine, Protocol):
+    """An engine some of whose parameters say which model suits; optional as ``BatchEngine``."""
+
+    def preferred_model(self, params: BaseModel) -> str | None:
+        """The model for a job that names none; None: the first that can run here."""

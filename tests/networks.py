@@ -51,3 +51,26 @@ def write_one_box(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
     return path
+
+
+def write_colours(
+    path: Path, *, batch: int | str = "n", size: tuple[int | str, int | str] = ("h", "w")
+) -> Path:
+    """A network of DDColor's form: ``input`` [n, 3, h, w] 0..1 in, ``output`` [n, 2, h, w] out.
+
+    Colours follow blurred light: no picture is grey, and neighbours differ.
+    """
+    weights = np.random.default_rng(7).normal(0, 3.0, (2, 3, 5, 5)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["input", "weights", "bias"], ["output"], pads=[2, 2, 2, 2])],
+        "colours",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, (batch, 3, *size))],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, (batch, 2, *size))],
+        [
+            onnx.numpy_helper.from_array(weights, "weights"),
+            onnx.numpy_helper.from_array(np.array([6.0, 14.0], np.float32), "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path

@@ -27,7 +27,7 @@ from billing.rates import Multiplier, RateCard, Work
 from engines.errors import EngineError, InvalidInputError
 from engines.manifest import Manifest, ModelVersion
 from engines.registry import Registry
-from engines.spec import Engine, InputMedia, MediaKind
+from engines.spec import Engine, InputMedia, MediaKind, ModelChooser
 
 RESOLVED_TTL_S: Final = 2.0
 PRICES_MAX: Final = 10_000
@@ -204,7 +204,11 @@ class Catalog:
         self, engine: str, model: str | None, params: Mapping[str, Any]
     ) -> tuple[Engine, ModelVersion, BaseModel]:
         found = self._engine(engine)
-        return found, self._resolve(engine, model), _check_params(found, params)
+        # first the model, whose name may be what is wrong; then the one that the parameters prefer
+        version, checked = self._resolve(engine, model), _check_params(found, params)
+        if model is None and isinstance(found, ModelChooser):
+            version = self._resolve(engine, found.preferred_model(checked))
+        return found, version, checked
 
     def _engine(self, name: str) -> Engine:
         """The engine, which the registry creates once: remembered without asking it again."""

@@ -9,7 +9,9 @@ itself is never changed: where a colour cannot exist at a lightness, it is toned
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]  # [height, width, 3] BGR
+from engines.media.rows import Depth, Samples
+
+UnitPixels = NDArray[np.float32]  # [height, width, 3] BGR, 0..1
 Light = NDArray[np.float32]  # [height, width], 0..100
 Colour = NDArray[np.float32]  # [height, width, 2]: a, b
 Lines = NDArray[np.float32]  # [height, width, 4]: slope of a and b, offset of a and b
@@ -17,17 +19,30 @@ Lines = NDArray[np.float32]  # [height, width, 4]: slope of a and b, offset of a
 # Radius (share of the longer side) and regularity (squared lightness) of the guided filter.
 GUIDE_RADIUS = 0.012
 GUIDE_REGULARITY = 30.0
-STRIP_ROWS = 256  # a full-size picture is joined in strips: memory stays flat
 LIGHT_TOLERANCE = 0.35  # L; a colour that moves lightness by more is toned down
 TONE_DOWN = (0.75, 0.5, 0.25, 0.0)  # shares of the colour that are tried in turn
 
 
-def lightness(pixels: Pixels) -> Light:
-    """Return L of a BGR picture, 0..100."""
+def unit(samples: Samples) -> UnitPixels:
+    """Return samples [height, width, 1 or 3] as BGR 0..1; grey is repeated."""
+    values = samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
+    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+
+
+def lightness(pixels: UnitPixels) -> Light:
+    """Return L of a BGR picture 0..1, 0..100."""
     import cv2
 
-    lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
-    return np.ascontiguousarray(lab[..., 0], dtype=np.float32)
+    return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB)[..., 0], np.float32)
+
+
+def neutral_grey(pixels: UnitPixels) -> UnitPixels:
+    """The lightness of a BGR picture as neutral RGB, both 0..1: what networks are shown."""
+    import cv2
+
+    light = cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB)[..., :1]
+    neutral = np.concatenate([light, np.zeros_like(light), np.zeros_like(light)], axis=2)
+    return np.asarray(cv2.cvtColor(neutral, cv2.COLOR_LAB2RGB), np.float32)
 
 
 def guided_lines(light: Light, colour: Colour) -> Lines:
@@ -49,51 +64,43 @@ def guided_filter(light: Light, weights: Light, *, radius: int, regularity: floa
     return np.asarray(lines[..., 0] * light + lines[..., 1], dtype=np.float32)
 
 
-def join(pixels: Pixels, lines: Lines) -> Pixels:
-    """Return the picture in colour: the lightness of ``pixels``, the colours of ``lines``."""
-    import cv2
-
-    height, width = pixels.shape[:2]
-    rows, columns = lines.shape[:2]
-    coloured = np.empty_like(pixels)
-    # Where a pixel of the full size lies among the small ones: pixel centres onto pixel centres.
-    x_step, y_step = columns / width, rows / height
-    for top in range(0, height, STRIP_ROWS):
-        strip = pixels[top : top + STRIP_ROWS]
-        shift = np.array([[x_step, 0, x_step / 2 - 0.5], [0, y_step, (top + 0.5) * y_step - 0.5]])
-        large = cv2.warpAffine(
-            lines,
-            shift,
-            (width, len(strip)),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        light = lightness(strip)
-        colour = large[..., :2] * light[..., None] + large[..., 2:]
-        coloured[top : top + STRIP_ROWS] = to_pixels(light, colour.astype(np.float32))
-    return coloured
+def to_samples(light: Light, colour: Colour, depth: Depth) -> Samples:
+    """Return BGR of this lightness and colour, as the published pipeline does."""
+    return _rounded(_to_unit(light, colour), depth)
 
 
-def to_pixels(light: Light, colour: Colour) -> Pixels:
+def to_lit_samples(light: Light, colour: Colour, depth: Depth) -> Samples:
     """Return BGR of this lightness, with as much of the colour as exists at it."""
-    pixels = _to_pixels(light, colour)
+    pixels = _to_unit(light, colour)
+    # only a colour that was cut off at the rim of what exists has another lightness
+    cut = ((pixels <= 0) | (pixels >= 1)).any(axis=2)
+    if cut.any():
+        pixels[cut] = _toned_down(light[cut][None], colour[cut][None], pixels[cut][None])[0]
+    return _rounded(pixels, depth)
+
+
+def _toned_down(light: Light, colour: Colour, pixels: UnitPixels) -> UnitPixels:
     wrong = np.abs(lightness(pixels) - light) > LIGHT_TOLERANCE
     for share in TONE_DOWN:
         if not wrong.any():
             break
-        part = _to_pixels(light[wrong][None], colour[wrong][None] * np.float32(share))
+        part = _to_unit(light[wrong][None], colour[wrong][None] * np.float32(share))
         pixels[wrong] = part[0]
         still = np.abs(lightness(part) - light[wrong][None]) > LIGHT_TOLERANCE
         wrong[wrong] = still[0]
     return pixels
 
 
-def _to_pixels(light: Light, colour: Colour) -> Pixels:
+def _to_unit(light: Light, colour: Colour) -> UnitPixels:
     import cv2
 
-    lab = np.dstack([light, colour]).astype(np.float32)
-    bgr = cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)
-    return np.rint(np.clip(bgr, 0.0, 1.0) * 255).astype(np.uint8)
+    lab = np.dstack([light, colour])
+    return np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), 0.0, 1.0)
+
+
+def _rounded(pixels: UnitPixels, depth: Depth) -> Samples:
+    samples: Samples = np.rint(pixels * np.float32(np.iinfo(depth).max)).astype(depth)
+    return samples
 
 
 def _lines(
@@ -101,20 +108,21 @@ def _lines(
 ) -> NDArray[np.float32]:
     """Return slopes then offsets, [height, width, 2 * channels]: the guided filter of He et al."""
     guide = light.astype(np.float64)
-    mean = _box(guide, radius)
-    variance = _box(guide * guide, radius) - mean * mean
+    mean = box_mean(guide, radius)
+    variance = box_mean(guide * guide, radius) - mean * mean
     parts: list[NDArray[np.float64]] = []
     offsets: list[NDArray[np.float64]] = []
     for channel in np.moveaxis(values.astype(np.float64), -1, 0):
-        channel_mean = _box(channel, radius)
-        covariance = _box(guide * channel, radius) - mean * channel_mean
+        channel_mean = box_mean(channel, radius)
+        covariance = box_mean(guide * channel, radius) - mean * channel_mean
         slope = covariance / (variance + regularity)
-        parts.append(_box(slope, radius))
-        offsets.append(_box(channel_mean - slope * mean, radius))
+        parts.append(box_mean(slope, radius))
+        offsets.append(box_mean(channel_mean - slope * mean, radius))
     return np.dstack([*parts, *offsets]).astype(np.float32)
 
 
-def _box(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+def box_mean(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Mean over a square of ``2 * radius + 1`` around each pixel, mirrored at the rim."""
     import cv2
 
     side = 2 * radius + 1

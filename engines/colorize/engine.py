@@ -1,37 +1,38 @@
 """The ``colorize`` engine: colour for black-and-white pictures, light untouched."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import chain
 
-import numpy as np
 from pydantic import BaseModel
 
-from engines.colorize import skin, tiny, upscale
-from engines.colorize.builtin import paint
-from engines.colorize.chroma import Colour, Light, Pixels, guided_lines, join, lightness
-from engines.colorize.params import ColorizeParams, Kind
-from engines.errors import EngineFaultError, InvalidInputError
-from engines.faces.choice import face_detector
-from engines.faces.face import Face
+from engines.colorize.kinds import preferred_model, seen_model
+from engines.colorize.looking import Looker
+from engines.colorize.painters import load_lanes, load_painter
+from engines.colorize.params import ColorizeParams, Kind, typed
+from engines.colorize.pictures import Begun, Lane, PictureRuns
+from engines.colorize.report import picture_work
+from engines.errors import InvalidInputError
 from engines.manifest import Manifest, ModelVersion
-from engines.media.images import read_image
-from engines.media.results import save_picture
-from engines.metering import Execution, StageClock, usage_report
+from engines.metering import StageClock
+from engines.overlap import Stages, run_overlapped
 from engines.registry import Services
-from engines.runners.base import Runner
 from engines.spec import (
+    Engine,
     EngineResult,
     InputFiles,
     InputMedia,
     MediaKind,
+    Outcome,
     RunContext,
+    RunItem,
     Work,
 )
 
-OUTPUT_PIXELS_MAX = 64_000_000  # after enlarging; about 200 MB in memory
+OUTPUT_PIXELS_MAX = 64_000_000  # after enlarging
+_STEP = 4  # pictures per network run, where it takes batches and has the device to itself
 
 
-def create(services: Services) -> "Colorize":
+def create(services: Services) -> Engine:
     """Make the engine; nothing is loaded before the first run."""
     return Colorize(services)
 
@@ -44,10 +45,16 @@ class Colorize:
     def __init__(self, services: Services) -> None:
         self.manifest: Manifest = services.registry.manifest("colorize")
         self._services = services
+        self._looker = Looker(services)
+        self._pictures = PictureRuns(services, self._looker)
+
+    def preferred_model(self, params: BaseModel) -> str | None:
+        """The model of a stated type, for jobs that name none; see ``ModelChooser``."""
+        return preferred_model(self._services.registry, typed(params).type)
 
     def plan(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> Work:
         """Say the most this job can be; ``auto`` counts as the dearer ``building``."""
-        wanted = _typed(params)
+        wanted = typed(params)
         target = media.target
         if target.kind is not MediaKind.IMAGE or media.sources:
             message = "colorize takes one picture only for now; send a JPEG, PNG or WebP picture"
@@ -57,49 +64,66 @@ class Colorize:
             raise InvalidInputError(message, code="precision_unavailable")
         self._check_size(target.width, target.height, wanted.upscale)
         kind = Kind.BUILDING if wanted.type is Kind.AUTO else wanted.type
-        return _work(model, wanted, kind=kind, size=(target.width, target.height))
+        return picture_work(model, wanted, kind=kind, size=(target.width, target.height))
 
     def run(
         self, model: ModelVersion, params: BaseModel, files: InputFiles, context: RunContext
     ) -> EngineResult:
         """Colour the picture and say what was believed to be seen."""
-        wanted = _typed(params)
-        clock = StageClock()
-        with clock.aside("decode"):
-            picture = read_image(files.target, limits=self._services.limits)
-        self._check_size(picture.width, picture.height, wanted.upscale)
-        context.checkpoint()
-        looked = self._look(model, picture.pixels, wanted.type, clock)
-        drawn = self._draw(model, picture.pixels, looked.faces, wanted, clock)
-        context.progress(1, 2, "steps")
-        context.checkpoint()
-        with clock.stage("infer"):
-            pixels = join(picture.pixels, guided_lines(drawn.light, drawn.colour))
-        alpha = picture.alpha
-        if wanted.upscale > 1:
-            with clock.stage("upscale"):
-                pixels = upscale.enlarge(pixels, wanted.upscale)
-                alpha = None if alpha is None else upscale.enlarge(alpha, wanted.upscale)
-        with clock.aside("encode"):
-            whole = replace(picture, pixels=pixels, alpha=alpha)
-            name = f"{files.target.stem}-colorized"
-            file = save_picture(whole, context.work_dir, stem="colorized", name=name)
-        context.progress(2, 2, "steps")
-        work = _work(model, wanted, kind=looked.kind, size=(picture.width, picture.height))
-        data = {
-            "model": model.id,
-            "type": looked.kind.value,
-            "detector": looked.detector,
-            "faces_found": len(looked.faces),
-            "skin": skin.NAME if looked.faces else None,
-            "upscaler": upscale.NAME if wanted.upscale > 1 else None,
-            "input_size": drawn.size,
-            "was_grey": picture.is_grey,
-            "width": whole.width,
-            "height": whole.height,
-        }
-        usage = usage_report(clock, work=work, model=model, execution=drawn.execution)
-        return EngineResult(files=(file,), data=data, usage=usage)
+        item, clock = RunItem(model, params, files, context), StageClock()
+        asked = typed(params)
+        seen = self._pictures.see(item, clock)
+        self._check_size(seen.scan.rows.width, seen.scan.rows.height, asked.upscale)
+        chosen = seen_model(self._services.registry, model, asked, seen.looked.kind)
+        loaded = load_painter(chosen, self._services)
+        clock.add_cold_start(loaded.cold_start_ms)
+        begun = self._pictures.begin(seen, chosen, loaded.value)
+        [painted] = loaded.value.paint([begun.subject], tile=asked.tile_size)
+        return self._pictures.finish(begun, painted, loaded.value)
+
+    def batch_key(
+        self, model: ModelVersion, params: BaseModel, media: InputMedia
+    ) -> Hashable | None:
+        """Pictures of one model, unless what is seen may change the model; see ``BatchEngine``."""
+        asked = typed(params)
+        if media.target.kind is not MediaKind.IMAGE:
+            return None
+        registry = self._services.registry
+        if any(seen_model(registry, model, asked, kind) != model for kind in _KINDS):
+            return None
+        weights = tuple(file.sha256 for file in model.weights)
+        return (model.id, weights, asked.tile_size, asked.fp16)
+
+    def run_many(self, items: Iterable[RunItem]) -> Iterator[Outcome]:
+        """Decode, infer and finish at the same time; see ``BatchEngine``."""
+        source = iter(items)
+        first = next(source, None)
+        if first is None:
+            return
+        clock = StageClock()  # of the first item, which the load belongs to
+        try:
+            loaded = load_lanes(first.model, self._services)
+            tile = typed(first.params).tile_size
+        except Exception as error:  # noqa: BLE001 - it is the outcome of every item
+            yield from (error for _ in chain([first], source))
+            return
+        painters = loaded.value
+        clock.add_cold_start(loaded.cold_start_ms)
+
+        def prepare(item: RunItem) -> Begun:
+            seen = self._pictures.see(item, clock if item is first else StageClock())
+            rows = seen.scan.rows
+            self._check_size(rows.width, rows.height, seen.asked.upscale)
+            return self._pictures.begin(seen, item.model, painters[0])
+
+        stages = Stages(
+            prepare=prepare,
+            lanes=[Lane(painter, tile, len(painters)) for painter in painters],
+            finish=lambda begun, painted: self._pictures.finish(begun, painted, painters[0]),
+            step=_STEP if painters[0].takes_batches else 1,
+        )
+        threads = self._services.sessions.threads
+        yield from run_overlapped(chain([first], source), stages, threads=threads)
 
     def _check_size(self, width: int, height: int, factor: int) -> None:
         pixels, side = width * height * factor**2, max(width, height) * factor
@@ -113,121 +137,5 @@ class Colorize:
             )
             raise InvalidInputError(message, code="image_too_large")
 
-    def _look(
-        self, model: ModelVersion, pixels: Pixels, kind: Kind, clock: StageClock
-    ) -> "_Looked":
-        """Find faces unless the caller says it is a building."""
-        if kind is Kind.BUILDING:
-            return _Looked(kind=kind, faces=(), detector=None)
-        detector = face_detector(self._services, model)
-        clock.add_cold_start(detector.cold_start_ms)
-        with clock.stage("detect"):
-            faces = detector.value.detect(pixels)
-        if kind is Kind.AUTO:
-            kind = Kind.PERSON if faces else Kind.BUILDING
-        return _Looked(kind=kind, faces=tuple(faces), detector=detector.value.name)
 
-    def _draw(
-        self,
-        model: ModelVersion,
-        pixels: Pixels,
-        faces: Sequence[Face],
-        wanted: ColorizeParams,
-        clock: StageClock,
-    ) -> "_Drawn":
-        size = wanted.input_size or _own_size(model)
-        if model.runner == "opencv":
-            with clock.stage("infer"):
-                light = _fitted_light(pixels, size)
-                colour = paint(light, _scaled(faces, pixels, light))
-            return _Drawn(light, colour, size=size, execution=Execution.opencv())
-        loaded = self._services.sessions.runner(self._services.registry.weights_path(model))
-        clock.add_cold_start(loaded.cold_start_ms)
-        with clock.stage("infer"):
-            light, colour = _predicted(loaded.value, pixels, faces, size, wanted.tile_size)
-        return _Drawn(light, colour, size=size, execution=Execution.of(loaded.value))
-
-
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    kind: Kind  # person or building
-    faces: tuple[Face, ...]
-    detector: str | None  # None: nobody looked
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
-    light: Light
-    colour: Colour
-    size: int
-    execution: Execution
-
-
-def _predicted(
-    runner: Runner, pixels: Pixels, faces: Sequence[Face], size: int, tile: int | None
-) -> tuple[Light, Colour]:
-    """The network's colours; skin, which it hardly knows, comes from the faces."""
-    light, colour = tiny.predict(runner, pixels, size=size, tile=tile)
-    small = _scaled(faces, pixels, light)
-    weights = skin.skin_map(light, small)[..., None]
-    colour += (skin.skin_colour(light, small) - colour) * weights
-    return light, colour
-
-
-def _fitted_light(pixels: Pixels, size: int) -> Light:
-    """Lightness with the longer side at most ``size`` pixels."""
-    import cv2
-
-    ratio = min(1.0, size / max(pixels.shape[:2]))
-    if ratio == 1.0:
-        return lightness(pixels)
-    shape = max(1, round(pixels.shape[1] * ratio)), max(1, round(pixels.shape[0] * ratio))
-    small = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA)
-    return lightness(np.asarray(small, dtype=np.uint8))
-
-
-def _scaled(faces: Sequence[Face], pixels: Pixels, light: Light) -> list[Face]:
-    """The faces in pixels of the small picture."""
-    x = light.shape[1] / pixels.shape[1]
-    y = light.shape[0] / pixels.shape[0]
-    return [
-        Face(
-            box=(face.box[0] * x, face.box[1] * y, face.box[2] * x, face.box[3] * y),
-            points=face.points * np.array([x, y]),
-            score=face.score,
-        )
-        for face in faces
-    ]
-
-
-def _own_size(model: ModelVersion) -> int:
-    size = model.options.get("input_size")
-    if not isinstance(size, int):
-        raise EngineFaultError(f"{model.id} does not say its input_size in engine.toml")
-    return size
-
-
-def _work(
-    model: ModelVersion, wanted: ColorizeParams, *, kind: Kind, size: tuple[int, int]
-) -> Work:
-    width, height = size
-    return Work(
-        quantities={
-            "images": 1,
-            "megapixels": width * height / 1_000_000,
-            "upscaled": int(wanted.upscale > 1),
-        },
-        attributes={
-            "media": MediaKind.IMAGE.value,
-            "model": model.name,
-            "type": kind.value,
-            "width": width,
-            "height": height,
-        },
-    )
-
-
-def _typed(params: BaseModel) -> ColorizeParams:
-    if not isinstance(params, ColorizeParams):
-        raise TypeError(f"colorize runs on ColorizeParams, not {type(params).__name__}")
-    return params
+_KINDS = (Kind.PERSON, Kind.BUILDING)

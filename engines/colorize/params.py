@@ -7,11 +7,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Kind(StrEnum):
-    """What the picture shows; it chooses the price and whether faces are looked for."""
+    """What the picture shows; it chooses the price, the model and the size it looks at."""
 
     PERSON = "person"  # faces get skin
     BUILDING = "building"  # no faces are looked for
-    AUTO = "auto"  # a person when a face is found, else a building
+    AUTO = "auto"  # a person when a face or a person is found, else a building
+
+
+class Chroma(StrEnum):
+    """How colour that was predicted small is laid over the full-size picture."""
+
+    REFERENCE = "reference"  # nearest, as the published pipeline does: blocks at edges
+    BILINEAR = "bilinear"  # smooth, bleeds over edges
+    GUIDED = "guided"  # follows the edges of the light
 
 
 def _whole(value: object) -> object:
@@ -21,15 +29,23 @@ def _whole(value: object) -> object:
     return value
 
 
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
 class ColorizeParams(BaseModel):
     """Parameters of the ``colorize`` engine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Kind = Field(default=Kind.AUTO, description="What the picture shows.")
-    input_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32, strict=True)] | None = Field(
+    input_size: Side | tuple[Side, Side] | None = Field(
         default=None,
-        description="Side in pixels at which colour is predicted; null: the model's own.",
+        description="Side in pixels at which colour is predicted, or [height, width]; null: the "
+        "size that belongs to the type.",
+    )
+    chroma: Chroma = Field(
+        default=Chroma.GUIDED, description="How colour is laid over the full-size picture."
     )
     upscale: Annotated[Literal[1, 2, 4], BeforeValidator(_whole)] = Field(
         default=1, description="The result is this many times as wide and high."
@@ -38,6 +54,11 @@ class ColorizeParams(BaseModel):
         default=None,
         description="A network runs in tiles of this side if input_size is larger; null: whole.",
     )
-    fp16: Annotated[bool, Field(strict=True)] = Field(
-        default=False, description="Half precision; only where a device offers it."
-    )
+    fp16: Flag = Field(default=False, description="Half precision, where the model has it.")
+
+
+def typed(params: BaseModel) -> ColorizeParams:
+    """The parameters as what they are; ``TypeError`` for those of another engine."""
+    if not isinstance(params, ColorizeParams):
+        raise TypeError(f"colorize runs on ColorizeParams, not {type(params).__name__}")
+    return params

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engines.colorize.builtin import paint
-from engines.colorize.chroma import lightness
+from engines.colorize.chroma import lightness, unit
 from engines.faces.face import Face
 
 FACE = Face(
@@ -13,13 +13,13 @@ FACE = Face(
 
 
 def test_an_open_sky_is_blue_and_a_lawn_warm(camera):
-    colour = paint(lightness(np.repeat(camera[..., None], 3, axis=2)), [])
+    colour = paint(lightness(unit(camera[..., None])), [])
     assert colour[20:120, 320:500, 1].mean() < -10
     assert colour[420:500, 60:400, 1].mean() > 4
 
 
 def test_a_face_gets_skin_and_the_picture_around_it_does_not(astronaut):
-    light = lightness(astronaut)
+    light = lightness(unit(astronaut))
     colour, without = paint(light, [FACE]), paint(light, [])
     cheek = np.s_[125:140, 195:210]
     assert (colour[cheek][..., 0] > 6).all()
@@ -43,7 +43,7 @@ def test_colours_are_muted_everywhere(astronaut, camera):
 
 
 def test_a_face_outside_or_on_the_rim_is_no_trouble(astronaut):
-    light = lightness(astronaut)
+    light = lightness(unit(astronaut))
     for shift in (-220, 300, 5000):
         points = FACE.points + shift
         box = tuple(value + shift for value in FACE.box)

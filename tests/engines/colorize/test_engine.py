@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.colorize.chroma import lightness
+from engines.colorize.chroma import lightness, unit
 from engines.colorize.engine import Colorize, create
 from engines.colorize.params import ColorizeParams, Kind
 from engines.errors import CanceledError, InvalidInputError
@@ -91,7 +91,7 @@ def test_a_grey_photograph_gets_colour_and_keeps_its_light(colorize, camera):
     out = read(result)
     grey = np.repeat(camera[..., None], 3, axis=2)
     assert out.shape == (512, 512, 3)
-    assert np.abs(lightness(out) - lightness(grey)).max() < 0.5
+    assert np.abs(lightness(unit(out)) - lightness(unit(grey))).max() < 0.5
     spread = out.astype(int).max(axis=2) - out.min(axis=2)
     assert np.percentile(spread, 90) > 15
     sky = out[30:100, 330:500].mean(axis=(0, 1))
@@ -102,7 +102,7 @@ def test_a_grey_photograph_gets_colour_and_keeps_its_light(colorize, camera):
     assert result.data["was_grey"] is True
     assert result.data["upscaler"] is None
     assert result.usage.work.quantities == {"images": 1, "megapixels": 0.262144, "upscaled": 0}
-    assert set(result.usage.stages_ms) == {"detect", "infer"}
+    assert set(result.usage.stages_ms) == {"detect", "infer", "join"}
     assert (result.usage.runner, result.usage.precision) == ("opencv", "none")
     json.dumps(result.data, allow_nan=False)
 
@@ -141,6 +141,16 @@ def test_an_enlarged_result_says_by_what(colorize, camera):
     assert result.usage.work.quantities["upscaled"] == 1
     assert result.usage.work.quantities["megapixels"] == 0.016
     assert "upscale" in result.usage.stages_ms
+
+
+def test_a_colour_picture_is_recoloured_and_told_so(colorize, astronaut, camera):
+    recoloured = colorize(astronaut)
+    assert recoloured.data["was_grey"] is False
+    assert "recoloured from its light" in recoloured.data["notes"][0]
+    out, before = read(recoloured), unit(astronaut)
+    assert np.abs(lightness(unit(out)) - lightness(before)).max() < 0.5
+    assert np.abs(out.astype(int) - astronaut).max() > 50
+    assert colorize(camera).data["notes"] == []
 
 
 def test_a_jpeg_stays_a_jpeg_and_transparency_stays(colorize, astronaut):
@@ -184,12 +194,12 @@ def test_with_its_weights_tiny_goes_first_and_keeps_the_light(equipped, files, c
     params = ColorizeParams(input_size=256, tile_size=160)
     result = engine.run(model, params, files(camera), context)
     assert result.data["model"] == result.usage.model == "tiny@1"
-    assert result.data["input_size"] == 256
+    assert result.data["input_size"] == [256, 256]
     assert result.data["detector"] == "yunet@2023mar"
     assert (result.usage.runner, result.usage.precision) == ("onnxruntime", "fp32")
     out = read(result)
     grey = np.repeat(camera[..., None], 3, axis=2)
-    assert np.abs(lightness(out) - lightness(grey)).max() < 0.5
+    assert np.abs(lightness(unit(out)) - lightness(unit(grey))).max() < 0.5
     sky = out[30:100, 330:500].mean(axis=(0, 1))
     assert sky[0] > sky[2] + 15
 
@@ -200,7 +210,8 @@ def test_old_photographs_are_coloured_by_both_models(equipped, test_media, conte
         target = InputFiles(target=path, target_info=info(1, 1))
         for name in ("tiny", "builtin"):
             model = equipped.registry.resolve("colorize", name)
-            result = engine.run(model, ColorizeParams(input_size=128), target, context)
+            params = ColorizeParams(input_size=128, type="building")
+            result = engine.run(model, params, target, context)
             before, after = cv2.imread(str(path)), read(result)
-            assert np.percentile(np.abs(lightness(after) - lightness(before)), 99) < 1.5
+            assert np.percentile(np.abs(lightness(unit(after)) - lightness(unit(before))), 99) < 1.5
             assert after.shape == before.shape

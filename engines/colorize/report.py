@@ -1,0 +1,77 @@
+"""What a run of colorize tells about itself, and what it is charged by."""
+
+from typing import Any
+
+from engines.colorize import skin, upscale
+from engines.colorize.looking import Looked
+from engines.colorize.params import ColorizeParams, Kind
+from engines.manifest import ModelVersion
+from engines.media.rows import Rows
+from engines.media.scans import Scan
+from engines.spec import MediaKind, Work
+
+
+def picture_work(
+    model: ModelVersion, wanted: ColorizeParams, *, kind: Kind, size: tuple[int, int]
+) -> Work:
+    """One picture; ``size`` is width and height of the input."""
+    width, height = size
+    return Work(
+        quantities={
+            "images": 1,
+            "megapixels": width * height / 1_000_000,
+            "upscaled": int(wanted.upscale > 1),
+        },
+        attributes={
+            "media": MediaKind.IMAGE.value,
+            "model": model.name,
+            "type": kind.value,
+            "width": width,
+            "height": height,
+        },
+    )
+
+
+def picture_data(
+    model: ModelVersion,
+    wanted: ColorizeParams,
+    *,
+    looked: Looked,
+    scan: Scan,
+    looked_at: tuple[int, int],
+    result: Rows,
+) -> dict[str, Any]:
+    """The facts of a coloured picture, JSON-ready."""
+    weights = [file.sha256 for file in model.weights]
+    return {
+        "model": model.id,
+        "weights_sha256": weights[0] if weights else None,
+        "type": looked.kind.value,
+        "detector": looked.detector,
+        "faces_found": len(looked.faces),
+        "people_found": looked.people,
+        "skin": skin.NAME if looked.faces and _paints_skin(model) else None,
+        "chroma": wanted.chroma.value,
+        "upscaler": upscale.NAME if wanted.upscale > 1 else None,
+        "input_size": list(looked_at),
+        "was_grey": scan.is_grey,
+        "notes": notes(scan),
+        "bits": scan.result_depth.itemsize * 8,
+        "width": result.width,
+        "height": result.height,
+    }
+
+
+def notes(scan: Scan) -> list[str]:
+    """What a customer may not expect of a result."""
+    said = []
+    if not scan.is_grey:
+        said.append("the picture had colour: it was recoloured from its light")
+    if scan.rows.dtype != scan.result_depth:
+        said.append(f"16-bit samples were stored in 8 bits, which {scan.result_type} holds")
+    return said
+
+
+def _paints_skin(model: ModelVersion) -> bool:
+    """A network of DDColor's form knows skin by itself."""
+    return model.options.get("contract") != "ddcolor"

@@ -1,0 +1,1 @@
+"""Whether a picture shows people: what engines share."""
