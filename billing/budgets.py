@@ -74,6 +74,7 @@ _CAPS = text(
      ORDER BY b.id
     """
 )
+_REZONE = text("UPDATE billing.budget SET zone = :zone WHERE wallet = :wallet AND ended_at IS NULL")
 _END = text(
     """
     UPDATE billing.budget SET ended_at = clock_timestamp()
@@ -96,8 +97,7 @@ def set_cap(
 ) -> tuple[Cap, bool]:
     """Set a cap, or change the limit of the one that stands; returns it and whether it is new.
 
-    A limit below what is used already refuses what comes next and takes nothing back. ``zone`` is
-    fixed when the cap is made.
+    A limit below what is used already refuses what comes next and takes nothing back.
 
     Raises:
         UnknownWalletError: the tenant has no wallet.
@@ -127,6 +127,12 @@ def end_cap(session: Session, *, tenant: str, cap_id: int, set_by: SetBy) -> boo
     wallet = ledger.locked_wallet(session, tenant)
     values = {"id": cap_id, "wallet": wallet, "set_by": set_by.value}
     return session.execute(_END, values).one_or_none() is not None
+
+
+def rezone_caps(session: Session, *, tenant: str, zone: str) -> None:
+    """Count the tenant's windows in another zone from now on; a date that has begun goes on."""
+    wallet = ledger.locked_wallet(session, tenant)
+    session.execute(_REZONE, {"wallet": wallet, "zone": zone})
 
 
 def caps(session: Session, tenant: str, *, now: datetime | None = None) -> list[Cap]:

@@ -145,8 +145,9 @@ CHECKS: Final = {
           FROM billing.budget_usage u LEFT JOIN (
                SELECT p.budget, p.subject, p.window_start,
                       sum(CASE h.state WHEN 'open' THEN h.amount ELSE 0 END) AS reserved,
-                      sum(h.captured) AS used
+                      sum(h.captured + coalesce(c.charged, 0)) AS used
                  FROM billing.hold_budget p JOIN billing.hold h ON h.id = p.hold
+                 LEFT JOIN billing.charge c ON c.job = h.job AND c.status = 'late'
                 GROUP BY p.budget, p.subject, p.window_start) s
                USING (budget, subject, window_start)
          WHERE (u.reserved, u.used)

@@ -249,6 +249,26 @@ usage_record = Table(
 
 settlement_due = Table("settlement_due", metadata, Column("job", Text, primary_key=True))
 
+# What reports read: written with each charge by a trigger.
+usage_line = Table(
+    "usage_line",
+    metadata,
+    Column("xid", BigInteger, primary_key=True),  # of the transaction that wrote it
+    Column("job", Text, primary_key=True),
+    Column("wallet", BigInteger, nullable=False),
+    Column("settled_at", _STAMP, nullable=False),
+    Column("project", Text),
+    Column("api_key", Text),
+    Column("end_user", Text),
+    Column("engine", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("cached", Boolean, nullable=False),
+    Column("charged", BigInteger, nullable=False),
+    Column("gpu_us", BigInteger, nullable=False),
+)
+
 charge = Table(
     "charge",
     metadata,

@@ -24,6 +24,7 @@ from app.api import (
     models,
     openapi,
     quotes,
+    usage,
 )
 from app.api.auth import register_auth
 from app.api.compat import yolo
@@ -48,11 +49,13 @@ RESOURCES = (
     balance.blueprint,
     grants.blueprint,
     caps.blueprint,
+    usage.blueprint,
     models.blueprint,
     endpoints.blueprint,
     deliveries.blueprint,
     admin.blueprint,
     admin_limits.blueprint,
+    usage.admin_blueprint,
     admin_approvals.blueprint,
     admin_grant_rules.blueprint,
     admin_recharges.blueprint,

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "cancel": Entry("app.cli.jobs", JOBS, "Ask a job to stop."),
     "balance": Entry("app.cli.money", MONEY, "Show the tokens that are left."),
     "ledger": Entry("app.cli.money", MONEY, "Show the statement of the wallet."),
+    "usage": Entry("app.cli.usage", MONEY, "Report what was used, by time and by whom."),
     "caps": Entry("app.cli.caps", MONEY, "Show and set limits of spending."),
     "models": Entry("app.cli.models", OPERATOR, "List, pull, verify and add models."),
     "ratecards": Entry("app.cli.ratecards", OPERATOR, "Prices: preview, publish, assign, rules."),

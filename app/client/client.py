@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from app.client.errors import WaitTimeoutError
 from app.client.exchange import Call, Exchange, JsonObject
@@ -147,6 +148,14 @@ class Client:
     def ledger(self, *, limit: int | None = None) -> Iterator[JsonObject]:
         """The statement of the wallet, newest first."""
         return self._list("/v1/ledger", limit=limit, filters={})
+
+    def usage(self, **query: str) -> Iterator[JsonObject]:
+        """The rows of a usage report, oldest first; the query is that of ``GET /v1/usage``."""
+        return self._list("/v1/usage", limit=None, filters=query)
+
+    def usage_file(self, destination: Path, **query: str) -> Path:
+        """Save a whole usage report; ``format`` is csv or parquet."""
+        return self.download(f"/v1/usage?{urlencode(query)}", destination)
 
     def caps(self) -> list[JsonObject]:
         """The caps in force and how full they are."""

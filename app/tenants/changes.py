@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.tenants.models import Tenant
 from app.tenants.service import check_tenant, get_tenant
 from billing.audit import record
+from billing.budgets import rezone_caps
 from billing.cards import ANY_ENGINE, EVERYBODY, assign, unassign
 
 
@@ -38,6 +39,7 @@ def change_tenant(
     check_tenant(name=tenant.name, **wanted)
     joined = {"group_since": now} if wanted["group"] != tenant.group else {}
     session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**wanted, **joined))
+    rezone_caps(session, tenant=tenant_id, zone=wanted["zone"])
     record(session, actor=actor, action="tenant.change", subject=tenant_id, detail=wanted, now=now)
     session.refresh(tenant)
     return tenant

@@ -166,6 +166,21 @@ def check_tenant(*, name: str, zone: str, **choices: str) -> None:
         raise InvalidRequestError(detail, code=code, errors=wrong)
 
 
+def check_zone(name: str) -> str:
+    """The name, if it is an IANA zone's.
+
+    Raises:
+        InvalidRequestError: code ``unknown_zone``.
+    """
+    if not _is_zone(name):
+        raise InvalidRequestError(
+            f"There is no time zone {name!r}. Send an IANA name such as Asia/Shanghai.",
+            code="unknown_zone",
+            errors=[FieldError("/zone", "an IANA time zone such as Asia/Shanghai")],
+        )
+    return name
+
+
 def _is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
@@ -180,6 +195,14 @@ def get_tenant(session: Session, tenant_id: str) -> Tenant:
     if tenant is None:
         raise NotFoundError("There is no such tenant.", code="tenant_not_found")
     return tenant
+
+
+def named_tenant(session: Session, name_or_id: str) -> Tenant:
+    """The tenant with this name or id; raises ``NotFoundError``."""
+    found = find_tenants(session, names_or_ids=[name_or_id]).get(name_or_id)
+    if found is None:
+        raise NotFoundError("There is no such tenant.", code="tenant_not_found")
+    return found
 
 
 def find_tenants(session: Session, *, names_or_ids: Sequence[str]) -> dict[str, Tenant]:

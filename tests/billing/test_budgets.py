@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.amounts import from_number
-from billing.budgets import caps, end_cap, set_cap
+from billing.budgets import caps, end_cap, rezone_caps, set_cap
 from billing.caps import EACH, CapReachedError, Scope, SetBy
 from billing.errors import InsufficientTokensError, UnknownWalletError
 from billing.holds import place
@@ -223,3 +223,21 @@ def test_a_window_row_that_its_holds_do_not_say_is_found(till_to_commit):
     till.session.execute(text("UPDATE billing.budget_usage SET used = 1, reserved = 8"))
     till.session.commit()
     assert [finding.code for finding in check(till.session)] == ["budget_differs"]
+
+
+def test_another_zone_moves_the_windows_and_a_date_that_has_begun_goes_on(till):
+    till.give(100)
+    cap(till, 10)
+    spend(till, "a", 9)
+    rezone_caps(till.session, tenant="t", zone="Asia/Shanghai")
+    (found,) = caps(till.session, "t", now=NOW)
+    assert (found.zone, found.window, found.reserved) == (
+        "Asia/Shanghai",
+        date(2026, 1, 1),
+        from_number(9),
+    )
+    evening = datetime(2026, 1, 1, 16, tzinfo=UTC)
+    spend(till, "b", 10, now=evening)
+    till.end("a", images=4, quoted=9)
+    settle(till.session, job="a", now=evening)
+    assert fill(till, now=evening) == [(0, 10)]
