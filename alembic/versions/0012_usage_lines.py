@@ -55,7 +55,7 @@ CREATE TRIGGER usage_follows AFTER INSERT ON billing.charge
 """
 
 
-# A hold that nobody ended was given back to its caps; what is charged for it late is used after all.
+# A hold that nobody ended was given back to its caps; what it is charged late is used after all.
 LATE = """
 CREATE FUNCTION billing.charge_budgets_late() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -10,6 +10,7 @@ from billing.budgets import caps, end_cap, rezone_caps, set_cap
 from billing.caps import EACH, CapReachedError, Scope, SetBy
 from billing.errors import InsufficientTokensError, UnknownWalletError
 from billing.holds import place
+from billing.leases import give_back
 from billing.ledger import Spender
 from billing.reconcile import check
 from billing.settlement import settle
@@ -241,3 +242,17 @@ def test_another_zone_moves_the_windows_and_a_date_that_has_begun_goes_on(till):
     till.end("a", images=4, quoted=9)
     settle(till.session, job="a", now=evening)
     assert fill(till, now=evening) == [(0, 10)]
+
+
+def test_a_hold_given_back_and_charged_late_is_used_after_all(till_to_commit):
+    till = till_to_commit
+    till.give(100)
+    cap(till, 10)
+    spend(till, "a", 9)
+    assert give_back(till.session, job="a", now=NOW)
+    assert fill(till) == [(0, 0)]
+    till.end("a", images=4, quoted=9)
+    settle(till.session, job="a", now=NOW)
+    assert fill(till) == [(4, 0)]
+    till.session.commit()
+    assert "budget_differs" not in {finding.code for finding in check(till.session)}
