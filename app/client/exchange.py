@@ -1,12 +1,13 @@
 """One call and its answer: the key, the retries, and errors with a type."""
 
+import io
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import httpx
 
@@ -27,6 +28,8 @@ class Call:
     query: Mapping[str, str | int] | None = None
     body: Mapping[str, Any] | None = None
     upload: Path | None = None  # sent as the multipart part "file"
+    fields: Mapping[str, str] | None = None  # texts beside the upload
+    sent: Callable[[int], None] | None = None  # hears how many bytes of the upload have gone
     idempotency_key: str | None = None
     repeatable: bool = False  # sending it twice does no more than sending it once
 
@@ -111,12 +114,13 @@ class Exchange:
         headers = {}
         if call.idempotency_key is not None:
             headers["Idempotency-Key"] = call.idempotency_key
-        with _opened(call.upload) as files:
+        with _opened(call.upload, call.sent) as files:
             return self._http.request(
                 call.method,
                 call.path,
                 params=call.query,
                 json=call.body,
+                data=call.fields,
                 files=files,
                 headers=headers,
             )
@@ -130,13 +134,28 @@ class Exchange:
         )
 
 
+class _Watched(io.FileIO):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, path: Path, sent: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._sent = sent
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content: bytes = super().read(-1 if size is None else size) or b""
+        self._sent(self.tell())
+        return content
+
+
 @contextmanager
-def _opened(path: Path | None) -> Iterator[dict[str, tuple[str, IO[bytes]]] | None]:
+def _opened(
+    path: Path | None, sent: Callable[[int], None] | None
+) -> Iterator[dict[str, tuple[str, IO[bytes]]] | None]:
     if path is None:
         yield None
         return
-    with path.open("rb") as stream:
-        yield {"file": (path.name, stream)}
+    with path.open("rb") if sent is None else _Watched(path, sent) as stream:
+        yield {"file": (path.name, cast(IO[bytes], stream))}
 
 
 def _document(answer: httpx.Response) -> JsonObject:

@@ -3,14 +3,14 @@ import json
 import pytest
 from rich.console import Console
 
-from app.cli.access import open_client
+from app.cli.access import open_client, open_operator
 from app.cli.context import Context
 from app.settings import MissingSettingError, load_settings
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    for name in ("PIXELMETER_URL", "PIXELMETER_API_KEY"):
+    for name in ("PIXELMETER_URL", "PIXELMETER_API_KEY", "PIXELMETER_ADMIN_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIXELMETER_HOME", str(tmp_path))
     return tmp_path
@@ -21,7 +21,11 @@ def context() -> Context:
 
 
 def write_dev(home):
-    document = {"base_url": "http://127.0.0.1:8123", "tenant_key": "pm_live_dev"}
+    document = {
+        "base_url": "http://127.0.0.1:8123",
+        "tenant_key": "pm_live_dev",
+        "admin_key": "pm_live_first",
+    }
     (home / "dev.json").write_text(json.dumps(document))
 
 
@@ -58,3 +62,16 @@ def test_the_key_of_dev_json_is_never_sent_to_another_address(home, monkeypatch)
 def test_without_anything_the_way_out_is_told(home):
     with pytest.raises(MissingSettingError, match="PIXELMETER_API_KEY"):
         open_client(context())
+
+
+def test_an_operators_key_is_another_one(home, monkeypatch):
+    write_dev(home)
+    with open_operator(context()) as operator:
+        assert headers_and_address(operator)[0] == "Bearer pm_live_first"
+    monkeypatch.setenv("PIXELMETER_ADMIN_KEY", "pm_live_bob")
+    with open_operator(context()) as operator:
+        assert headers_and_address(operator)[0] == "Bearer pm_live_bob"
+    monkeypatch.delenv("PIXELMETER_ADMIN_KEY")
+    monkeypatch.setenv("PIXELMETER_URL", "https://api.example.com/")
+    with pytest.raises(MissingSettingError, match="PIXELMETER_ADMIN_KEY"):
+        open_operator(context())
