@@ -1,6 +1,6 @@
 """Every benchmark, one after another: ``make bench``.
 
-    python tests/bench/run.py [--only accept,overhead,video,ledger,platform] [--out bench-output]
+    python tests/bench/run.py [--only accept,bulk,...] [--out bench-output]
 
 Each figure is a ratio against a named baseline of the same run on the same machine, or a latency
 with what it includes said beside it. The JSON of each part is kept in ``--out``, with a line on how
@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "tests" / "bench"
-PARTS = ("accept", "overhead", "video", "ledger", "platform")
+PARTS = ("accept", "overhead", "video", "ledger", "bulk", "platform")
 
 
 def cpu_task_ms() -> float:
@@ -89,6 +89,8 @@ def main() -> int:
         good.append(run_part("video", "bench_video_memory.py", out=out))
     if "ledger" in wanted:
         good.append(run_part("ledger", "bench_ledger.py", out=out))
+    if "bulk" in wanted:
+        good.append(run_part("bulk", "bench_bulk.py", out=out))
     if "platform" in wanted:
         with running_platform() as home:
             script = "bench_platform_detect.py"
