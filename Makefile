@@ -7,10 +7,10 @@ JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo check format test bench lock clean
+.PHONY: help install up down demo check format test bench bench-peers lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,6 +46,9 @@ test: $(READY) ## the whole suite on real PostgreSQL, Redis and Celery (T=path f
 
 bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
 	$(BIN)/python tests/bench/run.py
+
+bench-peers: $(READY) ## make .peers/yolo, the reference that detection is compared with (1.5 GB)
+	$(BIN)/python tests/peers/make_environment.py
 
 lock: $(READY) ## rewrite requirements.lock from setup.cfg
 	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --extra plans --extra openvino --extra convert \

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detect.detection import Detection, Floats, Pixels, Question
+from engines.detect.detection import Detection, Floats, Pixels, Question, as_detections
 from engines.detect.detector import Raw, Ready
 from engines.detect.letterbox import Fit
 from engines.detect.nms import keep_best
-from engines.detect.yolov8 import as_detections
 from engines.metering import Execution
 
 PERSON, FACE = 0, 80  # 80: the first id behind the classes of COCO, which knows no faces

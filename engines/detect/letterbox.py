@@ -20,16 +20,19 @@ class Fit:
     left: int
 
     def to_picture(self, boxes: Floats) -> Floats:
-        """Boxes [n, 4] x1 y1 x2 y2 from canvas to picture pixels, clipped to the picture.
+        """Boxes [n, 4] x1 y1 x2 y2 from canvas to picture pixels, clipped to the picture."""
+        return self.points_to_picture(boxes.reshape(-1, 2)).reshape(-1, 4)
+
+    def points_to_picture(self, points: Floats) -> Floats:
+        """Points [..., 2] x y from canvas to picture pixels, clipped to the picture.
 
         Width and height were rounded separately when scaling, so each has its own gain.
         """
         height, width = self.picture
         gain_x, gain_y = self.scaled[1] / width, self.scaled[0] / height
-        moved = boxes - np.array([self.left, self.top] * 2, dtype=np.float32)
-        back = moved / np.array([gain_x, gain_y] * 2, dtype=np.float32)
-        limits = np.array([width, height] * 2, dtype=np.float32)
-        clipped: Floats = np.clip(back, 0, limits).astype(np.float32)
+        moved = points - np.array([self.left, self.top], dtype=np.float32)
+        back = moved / np.array([gain_x, gain_y], dtype=np.float32)
+        clipped: Floats = np.clip(back, 0, np.array([width, height], dtype=np.float32))
         return clipped
 
 

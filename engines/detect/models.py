@@ -6,14 +6,15 @@ from typing import cast
 from engines.detect.builtin import Builtin
 from engines.detect.detector import Detector
 from engines.detect.network import Family, NetworkDetector
-from engines.detect.yolov8 import YOLOV8
-from engines.detect.yolox import YOLOX
+from engines.detect.yolov8 import yolov8
+from engines.detect.yolox import yolox
 from engines.errors import EngineFaultError, InvalidInputError
 from engines.manifest import ModelVersion
 from engines.registry import Services
+from engines.runners.base import Runner
 from engines.sessions import Loaded
 
-_FAMILIES: dict[str, Family] = {"yolov8": YOLOV8, "yolox": YOLOX}
+_FAMILIES: dict[str, Callable[[Runner], Family]] = {"yolov8": yolov8, "yolox": yolox}
 
 Size = tuple[int, int]  # height, width
 
@@ -59,7 +60,7 @@ def load_lanes(model: ModelVersion, services: Services) -> Loaded[tuple[Detector
     return Loaded(lanes, loaded.cold_start_ms)
 
 
-def _family(model: ModelVersion) -> Family | None:
+def _family(model: ModelVersion) -> Callable[[Runner], Family] | None:
     """How its network is fed and read; None for the built-in detector."""
     name = str(model.options.get("family"))
     if name != "builtin" and name not in _FAMILIES:

@@ -7,6 +7,7 @@ import numpy as np
 
 from engines.detect.detection import Detection, Pixels, Question
 from engines.detect.detector import Raw, Ready, shared
+from engines.detect.head import ContractError
 from engines.detect.labels import COCO, names_in
 from engines.detect.letterbox import Fit, lay_out
 from engines.errors import EngineFaultError
@@ -39,10 +40,10 @@ class NoNumbersError(EngineFaultError):
 class NetworkDetector:
     """Implements ``Detector`` for one network of a family."""
 
-    def __init__(self, runner: Runner, family: Family) -> None:
-        _check_shapes(runner, family.name)
+    def __init__(self, runner: Runner, family: Callable[[Runner], Family]) -> None:
+        _check_shapes(runner)
         self._runner = runner
-        self._family = family
+        self._family = family(runner)
         self._input = runner.inputs[0]
         self.labels = names_in(runner.metadata) or COCO
         self.execution = Execution.of(runner)
@@ -74,14 +75,14 @@ class NetworkDetector:
         return self._family.read(outputs, ready.fit, question, self.labels)
 
 
-def _check_shapes(runner: Runner, family: str) -> None:
-    """Refuse a network that cannot be of a family before its output is misread."""
+def _check_shapes(runner: Runner) -> None:
+    """Refuse a network that cannot be one for detection before its output is misread."""
     pictures, rows = runner.inputs[0].shape, runner.outputs[0].shape
     fits = len(pictures) == _PICTURES_RANK and pictures[1] == _CHANNELS and len(rows) == _ROWS_RANK
     fits = fits and pictures[0] in {None, 1}  # of a fixed batch the last one would not be full
     if len(runner.inputs) != 1 or not fits:
-        message = (
-            f"these weights are no {family} export: they take {pictures} and give {rows}; "
-            "export the model to ONNX again, for one picture or a free batch, and register that"
+        raise ContractError(
+            f"these weights are no YOLO export for detection, segmentation or pose: they take "
+            f"{pictures} and give {rows}; export the model to ONNX again, for one picture or a "
+            "free batch, and register that"
         )
-        raise EngineFaultError(message, code="weights_unreadable")

@@ -1,5 +1,6 @@
 """What a caller may ask of detection."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -12,6 +13,20 @@ SIDE_MIN, SIDE_MAX = 32, 4096
 
 Side = Annotated[int, Field(strict=True, ge=SIDE_MIN, le=SIDE_MAX, multiple_of=STRIDE)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class MaskSize(StrEnum):
+    """Whose pixels a mask covers."""
+
+    PICTURE = "picture"  # of the input
+    NETWORK = "network"  # of the canvas it is laid out on
+
+
+class ExportFormat(StrEnum):
+    """Files that training tools read."""
+
+    COCO = "coco"  # one JSON with images, annotations and categories
+    YOLO = "yolo"  # a line of text per object, a file per picture
 
 
 class DetectParams(BaseModel):
@@ -37,8 +52,31 @@ class DetectParams(BaseModel):
         default=None, max_length=1000, description="Only these class ids. Null: all."
     )
     annotate: Annotated[bool, Field(strict=True)] = Field(
-        default=False, description="Also give the picture or video back with boxes drawn."
+        default=False,
+        description="Also give the picture or video back with boxes, masks and skeletons drawn.",
     )
+    mask_size: MaskSize = Field(
+        default=MaskSize.PICTURE,
+        description=(
+            "Pixels of the masks of -seg models: of the input picture, or of the network's canvas "
+            "with its grey borders."
+        ),
+    )
+    export: tuple[ExportFormat, ...] = Field(
+        default=(),
+        max_length=len(ExportFormat),
+        description="Also give the detections as files: coco, yolo or both.",
+    )
+
+    @field_validator("export", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:  # noqa: ANN401 - raw JSON
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("export")
+    @classmethod
+    def _each_once(cls, value: tuple[ExportFormat, ...]) -> tuple[ExportFormat, ...]:
+        return tuple(dict.fromkeys(value))
 
     @field_validator("conf", "iou", mode="before")
     @classmethod
@@ -64,6 +102,7 @@ class DetectParams(BaseModel):
             iou=self.iou,
             max_det=self.max_det,
             classes=self.classes,
+            masks_of_picture=self.mask_size is MaskSize.PICTURE,
         )
 
 

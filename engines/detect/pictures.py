@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from engines.detect.detection import Detection, Question
 from engines.detect.detector import Detector, Raw, Ready
 from engines.detect.drawing import Painter
+from engines.detect.exports import Exports
 from engines.detect.models import inference_size
 from engines.detect.params import DetectParams, typed
 from engines.detect.report import result, usage
@@ -20,7 +21,6 @@ from engines.spec import (
     InputMedia,
     MediaKind,
     OutputFile,
-    RunContext,
     RunItem,
 )
 
@@ -74,10 +74,8 @@ class PictureRuns:
         clock.add("infer", raw.elapsed_ms)
         with clock.aside("postprocess"):
             found = self._detector.read(raw, begun.ready, begun.question)
-        files: tuple[OutputFile, ...] = ()
-        if begun.asked.annotate:
-            with clock.aside("encode"):
-                files = (_annotated(picture, found, context),)
+        with clock.aside("encode"):
+            files = self._files(begun, found)
         context.progress(1, 1, "images")
         data = {
             "predictions": [detection.as_json() for detection in found],
@@ -96,6 +94,25 @@ class PictureRuns:
             begun.item.model, begun.question.size, clock, files=files, data=data, usage=report
         )
 
+    def _files(self, begun: Begun, found: Sequence[Detection]) -> tuple[OutputFile, ...]:
+        """What was asked for besides the answer."""
+        picture, folder = begun.picture, begun.item.context.work_dir
+        exports = Exports(
+            begun.asked.export,
+            folder,
+            size=(picture.width, picture.height),
+            labels=self._detector.labels,
+            many=False,
+        )
+        with exports:
+            exports.add(begun.item.files.target.name, found)
+        if not begun.asked.annotate:
+            return exports.files
+        painter = Painter(width=picture.width, height=picture.height)
+        drawn = replace(picture, pixels=painter.draw(picture.pixels, found))
+        file = save_picture(drawn, folder, stem="annotated", name="annotated")
+        return (file, *exports.files)
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -112,9 +129,3 @@ class Lane:
         """The network's answers."""
         raws = self.detector.infer([each.ready for each in begun])
         return [replace(raw, elapsed_ms=raw.elapsed_ms / self.lanes) for raw in raws]
-
-
-def _annotated(picture: Picture, found: Sequence[Detection], context: RunContext) -> OutputFile:
-    painter = Painter(width=picture.width, height=picture.height)
-    drawn = replace(picture, pixels=painter.draw(picture.pixels, found))
-    return save_picture(drawn, context.work_dir, stem="annotated", name="annotated")

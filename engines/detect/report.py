@@ -12,10 +12,11 @@ Size = tuple[int, int]  # height, width
 
 def work_of(model: ModelVersion, kind: MediaKind, count: int, size: Size) -> Work:
     """Pictures or frames, at the inference size that the price follows."""
+    priced_as = str(model.options.get("priced_as", model.name))
     quantity = "images" if kind is MediaKind.IMAGE else "frames"
     return Work(
         quantities={quantity: count, "input_pixels": size[0] * size[1]},
-        attributes={"media": kind.value, "model": model.name},
+        attributes={"media": kind.value, "model": priced_as},
     )
 
 

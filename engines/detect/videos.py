@@ -1,11 +1,12 @@
 """Detection on every frame of a video."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engines.detect.detection import Detection, Pixels, Question
 from engines.detect.detector import Detector, detect_frames
 from engines.detect.drawing import Painter
+from engines.detect.exports import Exports
 from engines.detect.params import DetectParams
 from engines.detect.report import result, usage
 from engines.detect.summary import FrameLog
@@ -25,6 +26,8 @@ from engines.spec import (
     UsageReport,
 )
 
+FoundIn = Callable[[Sequence[Frame]], list[list[Detection]]]
+
 _BATCH = 4  # frames per network run, where the network takes batches
 
 
@@ -42,10 +45,14 @@ class VideoRun:
         """Look at every frame, one after the other in batches."""
         with self.clock.aside("index"):
             index = index_video(self.item.files.target, limits)
-        log = FrameLog(self.item.context.work_dir / "detections.json")
+        folder = self.item.context.work_dir
+        size = (index.width, index.height)
+        labels = self.detector.labels
+        exports = Exports(self.asked.export, folder, size=size, labels=labels, many=True)
+        log = FrameLog(folder / "detections.json")
         try:
-            with log:
-                work, files = self._walk(index, log)
+            with log, exports:
+                work, files = self._walk(index, log, exports)
         except CanceledError as stop:
             raise CanceledRunError(stop.detail, usage=self._usage(log.frames)) from stop
         listing = OutputFile(log.path, "application/json", "detections.json")
@@ -61,7 +68,7 @@ class VideoRun:
             self.item.model,
             self.question.size,
             self.clock,
-            files=(*files, listing),
+            files=(*files, listing, *exports.files),
             data=data,
             usage=self._usage(work.frames),
         )
@@ -76,19 +83,24 @@ class VideoRun:
             execution=self.detector.execution,
         )
 
-    def _detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
-        pixels = [frame.pixels for frame in frames]
-        return detect_frames(self.detector, pixels, self.question, self.clock)
-
-    def _walk(self, index: VideoIndex, log: FrameLog) -> tuple[VideoWork, tuple[OutputFile, ...]]:
-        if self.asked.annotate:
-            return self._annotate(index, log)
-        return self._scan(index, log), ()
-
-    def _scan(self, index: VideoIndex, log: FrameLog) -> VideoWork:
-        def look(frames: Sequence[Frame]) -> None:
-            for frame, found in zip(frames, self._detect(frames), strict=True):
+    def _walk(
+        self, index: VideoIndex, log: FrameLog, exports: Exports
+    ) -> tuple[VideoWork, tuple[OutputFile, ...]]:
+        def found_in(frames: Sequence[Frame]) -> list[list[Detection]]:
+            pixels = [frame.pixels for frame in frames]
+            answers = detect_frames(self.detector, pixels, self.question, self.clock)
+            for frame, found in zip(frames, answers, strict=True):
+                exports.add(f"{log.frames:06d}", found)
                 log.add(frame.pts_s, found)
+            return answers
+
+        if self.asked.annotate:
+            return self._annotate(index, found_in)
+        return self._scan(index, found_in), ()
+
+    def _scan(self, index: VideoIndex, found_in: FoundIn) -> VideoWork:
+        def look(frames: Sequence[Frame]) -> None:
+            found_in(frames)
 
         return scan_video(
             self.item.files.target,
@@ -99,14 +111,13 @@ class VideoRun:
         )
 
     def _annotate(
-        self, index: VideoIndex, log: FrameLog
+        self, index: VideoIndex, found_in: FoundIn
     ) -> tuple[VideoWork, tuple[OutputFile, ...]]:
         painter = Painter(width=index.width, height=index.height)
 
         def process(frames: Sequence[Frame]) -> list[Pixels]:
             drawn = []
-            for frame, found in zip(frames, self._detect(frames), strict=True):
-                log.add(frame.pts_s, found)
+            for frame, found in zip(frames, found_in(frames), strict=True):
                 with self.clock.aside("draw"):
                     drawn.append(painter.draw(frame.pixels, found))
             return drawn

@@ -1,23 +1,28 @@
-"""YOLOv8 as exported to ONNX: one input, one output, boxes already decoded in the graph.
+"""The family of Ultralytics exports to ONNX: YOLOv8 to v11, v10 and 26, detect, segment and pose.
 
-images   [n, 3, height, width]  RGB, 0..1
-output0  [n, 4 + classes, anchors]  cx cy w h in canvas pixels, then a probability per class
-or       [n, k, 6]  x1 y1 x2 y2 score class, from exports with suppression inside the graph
+images   [n, 3, height, width]  RGB, 0..1, height and width multiples of 32
+outputs  see ``head.py``
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engines.detect.detection import Detection, Floats, Pixels, Question
-from engines.detect.labels import label_of
+from engines.detect.detection import Detection, Pixels, Question, as_detections
+from engines.detect.head import Head, Task, head_of
 from engines.detect.letterbox import Fit, fit_centred
 from engines.detect.network import Family
-from engines.detect.nms import keep_best
-from engines.runners.base import Array
+from engines.detect.prototypes import masks_of
+from engines.detect.rows import Chosen, choose
+from engines.runners.base import Array, Runner
 
-_END_TO_END_COLUMNS = 6
+
+def yolov8(runner: Runner) -> Family:
+    """How this network is fed and read; raises ``ContractError`` for one of another kind."""
+    read_it = partial(read, head=head_of(runner))
+    return Family("YOLO", fit=fit_centred, feed=feed, read=read_it)
 
 
 def feed(canvas: Pixels) -> Array:
@@ -28,55 +33,35 @@ def feed(canvas: Pixels) -> Array:
 
 
 def read(
-    outputs: Sequence[Array], fit: Fit, question: Question, labels: tuple[str, ...]
+    outputs: Sequence[Array],
+    fit: Fit,
+    question: Question,
+    labels: tuple[str, ...],
+    *,
+    head: Head,
 ) -> list[Detection]:
-    """The output of one picture as detections; both layouts, told apart by the last length."""
-    return read_rows(outputs[0], fit, question, labels)
+    """The outputs of one picture as detections, with what the task adds."""
+    chosen = choose(outputs[0], head, question)
+    boxes = fit.to_picture(chosen.boxes)
+    found = as_detections(boxes, chosen.scores, chosen.classes, labels)
+    if head.task is Task.SEGMENT:
+        of_picture = question.masks_of_picture
+        cropping = boxes if of_picture else chosen.boxes
+        masks = masks_of(chosen.extras, outputs[1], cropping, fit, of_picture=of_picture)
+        pairs = zip(found, masks, strict=True)
+        # an object whose mask is empty is none
+        return [replace(each, mask=mask) for each, mask in pairs if mask.bits.any()]
+    if head.keypoint is not None:
+        return _with_keypoints(found, chosen, head.keypoint, fit)
+    return found
 
 
-def read_rows(
-    rows: Floats, fit: Fit, question: Question, labels: tuple[str, ...]
+def _with_keypoints(
+    found: list[Detection], chosen: Chosen, keypoint: tuple[int, int], fit: Fit
 ) -> list[Detection]:
-    """The output of one picture as detections; both layouts, told apart by the last length."""
-    if rows.shape[-1] == _END_TO_END_COLUMNS:
-        boxes, scores, classes = rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)
-    else:
-        boxes, scores, classes = _best_classes(rows, question.conf)
-    wanted = scores > question.conf
-    if question.classes is not None:
-        wanted &= np.isin(classes, question.classes)
-    boxes, scores, classes = boxes[wanted], scores[wanted], classes[wanted]
-    if rows.shape[-1] == _END_TO_END_COLUMNS:
-        kept = np.argsort(-scores, kind="stable")[: question.max_det]
-    else:
-        kept = keep_best(boxes, scores, classes, iou=question.iou, limit=question.max_det)
-    return as_detections(fit.to_picture(boxes[kept]), scores[kept], classes[kept], labels)
-
-
-def as_detections(
-    boxes: Floats, scores: Floats, classes: NDArray[np.int64], labels: tuple[str, ...]
-) -> list[Detection]:
-    """Rows of picture boxes as values."""
+    points = chosen.extras.reshape(-1, *keypoint).copy()
+    points[..., :2] = fit.points_to_picture(points[..., :2])
     return [
-        Detection(
-            class_id=class_id,
-            label=label_of(labels, class_id),
-            confidence=score,
-            box=(box[0], box[1], box[2], box[3]),
-        )
-        for box, score, class_id in zip(
-            boxes.tolist(), scores.tolist(), classes.tolist(), strict=True
-        )
+        replace(each, keypoints=tuple(tuple(point) for point in rows))
+        for each, rows in zip(found, points.tolist(), strict=True)
     ]
-
-
-def _best_classes(rows: Floats, conf: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Anchors above ``conf`` with their one best class."""
-    candidates = rows[:, rows[4:].max(axis=0) > conf]  # [4 + classes, n]
-    classes = candidates[4:].argmax(axis=0)
-    scores: Floats = np.take_along_axis(candidates[4:], classes[None], axis=0)[0]
-    centres, halves = candidates[:2].T, candidates[2:4].T / 2
-    return np.concatenate([centres - halves, centres + halves], axis=1), scores, classes
-
-
-YOLOV8 = Family("YOLOv8", fit=fit_centred, feed=feed, read=read)

@@ -9,14 +9,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.detect.detection import Detection, Floats, Pixels, Question
+from engines.detect.detection import Detection, Floats, Pixels, Question, as_detections
+from engines.detect.head import ContractError
+from engines.detect.labels import COCO, names_in
 from engines.detect.letterbox import Fit, fit_corner
 from engines.detect.network import Family
 from engines.detect.nms import keep_best
-from engines.detect.yolov8 import as_detections
-from engines.runners.base import Array
+from engines.runners.base import Array, Runner
 
 STRIDES = (8, 16, 32)
+_BEFORE_CLASSES = 5  # box and objectness
+
+
+def yolox(runner: Runner) -> Family:
+    """How this network is fed and read; raises ``ContractError`` for one of another kind."""
+    columns = runner.outputs[0].shape[-1] if runner.outputs[0].shape else None
+    named = len(names_in(runner.metadata) or COCO)
+    if columns is not None and columns != _BEFORE_CLASSES + named:
+        raise ContractError(
+            f"these weights are no YOLOX export: their rows have {columns} numbers, for {named} "
+            f"classes {_BEFORE_CLASSES + named} were expected; export the model to ONNX again"
+        )
+    return Family("YOLOX", fit=fit_corner, feed=feed, read=read)
 
 
 def feed(canvas: Pixels) -> Array:
@@ -67,6 +81,3 @@ def grid(canvas: tuple[int, int]) -> tuple[Floats, Floats]:
         np.concatenate(corners).astype(np.float32),
         np.concatenate(strides).astype(np.float32),
     )
-
-
-YOLOX = Family("YOLOX", fit=fit_corner, feed=feed, read=read)

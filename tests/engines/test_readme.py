@@ -23,5 +23,6 @@ def test_every_engine_tells_its_models_and_parameters(folder):
     text = (folder / "README.md").read_text()
     assert f"`{folder.name}/`" in README
     names = {model.name for model in load_manifest(folder / "engine.toml").models}
-    sizes = {"yolov8m", "yolov8l", "yolov8x"}  # told in the line of yolov8s
-    assert {name for name in names - sizes if f"`{name}" not in text} == set()
+    # the sizes of a network are told in the line of its smallest
+    told = {re.sub(r"^(yolo(?:v8|v10|11|26))[smblx]", r"\1n", name) for name in names}
+    assert {name for name in told if f"`{name}" not in text} == set()

@@ -47,7 +47,7 @@ def fake_network() -> Callable[..., FakeRunner]:
         runner = FakeRunner(
             compute,
             inputs=(TensorSpec("images", shape, np.dtype(np.float32)),),
-            outputs=(TensorSpec("output0", (None, None, None), np.dtype(np.float32)),),
+            outputs=(TensorSpec("output0", (None, *rows.shape), np.dtype(np.float32)),),
             metadata=metadata,
         )
         runner.feeds_seen = feeds_seen  # type: ignore[attr-defined]

@@ -109,7 +109,7 @@ def test_an_operators_fixed_export_is_known_by_its_shape(registry, tiny_onnx, ph
 
 def test_weights_of_another_network_are_refused_before_they_run(registry, run, tiny_onnx, photo):
     registry.add("yolov8m", tiny_onnx("m.onnx"), licence="MIT")
-    with pytest.raises(EngineFaultError, match="no YOLOv8 export") as refused:
+    with pytest.raises(EngineFaultError, match="no YOLO export") as refused:
         run(registry, photo, "yolov8m", img_size=64)
     assert refused.value.code == "weights_unreadable"
 

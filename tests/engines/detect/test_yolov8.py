@@ -5,7 +5,7 @@ from engines.detect.detection import Question
 from engines.detect.detector import detect_frames
 from engines.detect.labels import COCO
 from engines.detect.network import NetworkDetector
-from engines.detect.yolov8 import YOLOV8
+from engines.detect.yolov8 import yolov8
 from engines.errors import EngineFaultError
 from engines.metering import StageClock
 
@@ -24,7 +24,7 @@ def rows(*anchors, classes=80):
 
 
 def detect(runner, question=ASK, frames=(PICTURE,)):
-    return detect_frames(NetworkDetector(runner, YOLOV8), frames, question, StageClock())
+    return detect_frames(NetworkDetector(runner, yolov8), frames, question, StageClock())
 
 
 def test_the_network_is_fed_rgb_planes_between_0_and_1_on_grey(fake_network):
@@ -77,7 +77,7 @@ def test_names_come_from_the_file_and_else_from_coco(fake_network):
     assert detect(named)[0][0].label == "right"
     for text in ("", "{", "[1]", "{1: 'x'}", "__import__('os')", "(" * 2000):
         assert (
-            NetworkDetector(fake_network(rows(anchor), metadata={"names": text}), YOLOV8).labels
+            NetworkDetector(fake_network(rows(anchor), metadata={"names": text}), yolov8).labels
             == COCO
         )
 
@@ -93,7 +93,7 @@ def test_free_batches_run_together_and_fixed_ones_one_by_one(fake_network):
 
 def test_an_export_for_a_fixed_batch_of_several_is_refused_at_once(fake_network):
     with pytest.raises(EngineFaultError, match="one picture or a free batch") as refused:
-        NetworkDetector(fake_network(rows(), shape=(4, 3, 640, 640)), YOLOV8)
+        NetworkDetector(fake_network(rows(), shape=(4, 3, 640, 640)), yolov8)
     assert refused.value.code == "weights_unreadable"
 
 
@@ -114,14 +114,14 @@ def test_exports_with_suppression_inside_are_read_too(fake_network):
 
 def test_run_time_is_billable_and_the_rest_is_not(fake_network):
     clock = StageClock()
-    detect_frames(NetworkDetector(fake_network(rows()), YOLOV8), [PICTURE], ASK, clock)
+    detect_frames(NetworkDetector(fake_network(rows()), yolov8), [PICTURE], ASK, clock)
     assert set(clock.stages_ms) == {"infer"}
     assert set(clock.asides_ms) == {"preprocess", "postprocess"}
 
 
 def test_pictures_of_one_run_share_its_time_exactly(fake_network):
     runner = fake_network(rows())
-    detector = NetworkDetector(runner, YOLOV8)
+    detector = NetworkDetector(runner, yolov8)
     raws = detector.infer([detector.prepare(PICTURE, (640, 640))] * 3)
     assert runner.calls == 1
     assert sum(raw.elapsed_ms for raw in raws) == runner.elapsed_ms

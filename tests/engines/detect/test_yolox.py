@@ -4,7 +4,7 @@ import pytest
 from engines.detect.detection import Question
 from engines.detect.detector import detect_frames
 from engines.detect.network import NetworkDetector
-from engines.detect.yolox import YOLOX, grid
+from engines.detect.yolox import grid, yolox
 from engines.metering import StageClock
 
 ASK = Question(size=(416, 416))
@@ -32,7 +32,7 @@ def test_the_grid_runs_row_by_row_over_three_strides():
 def test_the_network_is_fed_raw_bgr_in_the_top_left_corner(fake_network):
     runner = fake_network(table(), shape=(1, 3, 416, 416))
     picture = np.full((208, 416, 3), (10, 20, 30), dtype=np.uint8)
-    detect_frames(NetworkDetector(runner, YOLOX), [picture], ASK, StageClock())
+    detect_frames(NetworkDetector(runner, yolox), [picture], ASK, StageClock())
     feed = runner.feeds_seen[0]
     assert feed[0, :, 0, 0].tolist() == [10, 20, 30]
     assert feed[0, :, 207, 415].tolist() == [10, 20, 30]
@@ -45,7 +45,7 @@ def test_cells_become_boxes_and_scores_are_products(fake_network):
     rows = table((index, 0.5, 0.5, np.log(4), np.log(2), 0.8, 15, 0.9))
     picture = np.zeros((832, 832, 3), dtype=np.uint8)  # twice the canvas
     runner = fake_network(rows, shape=(1, 3, 416, 416))
-    [[found]] = detect_frames(NetworkDetector(runner, YOLOX), [picture], ASK, StageClock())
+    [[found]] = detect_frames(NetworkDetector(runner, yolox), [picture], ASK, StageClock())
     assert found.label == "cat"
     assert found.confidence == pytest.approx(0.72)
     assert found.box == pytest.approx((16, 16, 144, 80), abs=1e-3)
@@ -55,6 +55,6 @@ def test_the_product_must_pass_the_threshold(fake_network):
     rows = table((0, 0, 0, 0, 0, 0.5, 0, 0.5), (9, 0, 0, 0, 0, 0.51, 0, 0.5))
     runner = fake_network(rows, shape=(1, 3, 416, 416))
     picture = np.zeros((416, 416, 3), dtype=np.uint8)
-    assert len(detect_frames(NetworkDetector(runner, YOLOX), [picture], ASK, StageClock())[0]) == 1
+    assert len(detect_frames(NetworkDetector(runner, yolox), [picture], ASK, StageClock())[0]) == 1
     nobody = Question(size=(416, 416), classes=(15,))
-    assert detect_frames(NetworkDetector(runner, YOLOX), [picture], nobody, StageClock()) == [[]]
+    assert detect_frames(NetworkDetector(runner, yolox), [picture], nobody, StageClock()) == [[]]
