@@ -11,6 +11,9 @@
     |  +- CardOverlapError      another version begins then or later: choose a later time
     +- InvalidRuleError         a pricing rule says something that cannot be: fix the data
     |  +- RuleOverlapError      another version begins then or later: choose a later time
+    +- UnknownOfferError        no such pack, plan, price list or subscription: choose one that is
+    +- UnknownInvoiceError      no such invoice of this tenant
+    +- MonthNotOverError        a month is invoiced when it is over where the tenant lives
     +- EffectivePastError       prices of the past never change: begin now or later
     +- ReplayMismatchError      the key was used before with other arguments
     +- UnknownWalletError       nobody opened a wallet for this tenant
@@ -121,6 +124,24 @@ class RuleOverlapError(InvalidRuleError):
     """Raised when a version would begin before, or with, one that is published already."""
 
     code = "pricing_rule_overlap"
+
+
+class UnknownOfferError(BillingError):
+    """Raised when nobody offers a pack, plan or price list of that name, or nobody is on it."""
+
+    code = "offer_not_found"
+
+
+class UnknownInvoiceError(BillingError):
+    """Raised for an invoice that nobody issued, and for another tenant's alike."""
+
+    code = "invoice_not_found"
+
+
+class MonthNotOverError(BillingError):
+    """Raised when an invoice is asked for before its month is over; retry then."""
+
+    code = "month_not_over"
 
 
 class EffectivePastError(BillingError):

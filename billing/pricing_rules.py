@@ -18,9 +18,12 @@ from billing.audit import record
 from billing.device_factors import read_factor
 from billing.errors import EffectivePastError, InvalidRuleError, RuleOverlapError
 from billing.multipliers import Rules, read_bands, read_percent, read_steps
+from billing.offers import read_list_choice, read_pack, read_plan
 from billing.tables import pricing_rule
+from billing.tiers import read_price_list
 
 EVERYBODY: Final = "*"
+CATALOGUE: Final = "catalogue"  # who published what was shipped
 SUBJECT_LENGTH_MAX: Final = 200
 
 
@@ -31,6 +34,10 @@ class RuleKind(StrEnum):
     GPU_LOAD = "gpu_load"  # steps over the share of busy GPUs; for "*" or one tenant
     TENANT_OVERRIDE = "tenant_override"  # percent of the price that one tenant pays
     DEVICE_FACTOR = "device_factor"  # speed beside the reference device
+    PRICE_LIST = "price_list"  # yuan for a token, by name
+    TENANT_PRICE_LIST = "tenant_price_list"  # which list a tenant is on; else "standard"
+    PACK = "pack"  # tokens bought at once, by name
+    SUBSCRIPTION_PLAN = "subscription_plan"  # by name
 
 
 READERS: Final[Mapping[RuleKind, Callable[[Mapping[str, Any]], object]]] = {
@@ -38,6 +45,10 @@ READERS: Final[Mapping[RuleKind, Callable[[Mapping[str, Any]], object]]] = {
     RuleKind.GPU_LOAD: read_steps,
     RuleKind.TENANT_OVERRIDE: read_percent,
     RuleKind.DEVICE_FACTOR: read_factor,
+    RuleKind.PRICE_LIST: read_price_list,
+    RuleKind.TENANT_PRICE_LIST: read_list_choice,
+    RuleKind.PACK: read_pack,
+    RuleKind.SUBSCRIPTION_PLAN: read_plan,
 }
 
 
@@ -100,6 +111,8 @@ def publish_rule(
         .returning(pricing_rule)
     )
     rule = _rule(row.mappings().one())
+    if actor == CATALOGUE:
+        return rule
     record(
         session,
         actor=actor,
@@ -129,6 +142,22 @@ def current_rules(session: Session, kind: RuleKind, now: datetime) -> dict[str, 
         .order_by(pricing_rule.c.effective_from)
     )
     return {row["subject"]: _rule(row) for row in session.execute(wanted).mappings()}
+
+
+def rule_in_force(session: Session, kind: RuleKind, subject: str, now: datetime) -> Rule | None:
+    """The version of one subject that is in force; None where nobody published one."""
+    wanted = (
+        select(pricing_rule)
+        .where(
+            pricing_rule.c.kind == kind.value,
+            pricing_rule.c.subject == subject,
+            pricing_rule.c.effective_from <= now,
+        )
+        .order_by(pricing_rule.c.effective_from.desc())
+        .limit(1)
+    )
+    row = session.execute(wanted).mappings().one_or_none()
+    return None if row is None else _rule(row)
 
 
 class RuleBook:

@@ -25,11 +25,10 @@ from billing.errors import (
     EffectivePastError,
     InvalidCardError,
 )
-from billing.pricing_rules import EVERYBODY
+from billing.pricing_rules import CATALOGUE, EVERYBODY, list_rules, publish_rule
 from billing.rates import RateCard
 from billing.tables import card_assignment, rate_card_version
 
-CATALOGUE: Final = "catalogue"  # who published what was shipped
 VERSION_MAX: Final = 1_000_000
 
 
@@ -59,8 +58,16 @@ def shipped() -> list[dict[str, Any]]:
     return [tomllib.loads((folder / name).read_text(encoding="utf-8")) for name in names]
 
 
+def shipped_rules() -> list[dict[str, Any]]:
+    """The shipped price lists, packs and plans: kind, subject and body of each."""
+    folder = files("billing.catalogue.rules")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    texts = [(folder / name).read_text(encoding="utf-8") for name in names]
+    return [rule for text_ in texts for rule in tomllib.loads(text_)["rules"]]
+
+
 def publish_catalogue(session: Session, now: datetime) -> None:
-    """Publish the shipped cards and their default assignments; safe to repeat.
+    """Publish the shipped cards, their default assignments and rules; safe to repeat.
 
     A card that an operator has edited is the operator's from then on, and so is an assignment.
 
@@ -78,6 +85,10 @@ def publish_catalogue(session: Session, now: datetime) -> None:
         for engine in data["default_for"]:
             row = insert(card_assignment).values(tenant=EVERYBODY, engine=engine, card=data["card"])
             session.execute(row.on_conflict_do_nothing())
+    known = {(rule.kind, rule.subject) for rule in list_rules(session)}
+    for rule in shipped_rules():
+        if (rule["kind"], rule["subject"]) not in known:
+            publish_rule(session, **rule, actor=CATALOGUE, now=now)
 
 
 def publish(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import RowMapping, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -21,6 +22,7 @@ class GrantLeft:
     remaining: MicroTokens
     priority: int
     expires_at: datetime | None
+    token_price: Decimal | None = None  # yuan for each of its tokens, locked by a pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ _BALANCE = text(
     SELECT w.available, w.held,
            w.debt - coalesce((SELECT c.held FROM billing.token_grant c WHERE c.id = w.credit_grant),
                              0) AS owed, g.id, g.kind, g.remaining, g.priority, g.expires_at,
-           g.expires_at <= coalesce(:now, clock_timestamp()) AS lapsed
+           g.expires_at <= coalesce(:now, clock_timestamp()) AS lapsed, p.token_price
       FROM billing.wallet w LEFT JOIN billing.token_grant g ON g.wallet = w.id AND g.open
+      LEFT JOIN billing.purchase p ON p.token_grant = g.id
      WHERE w.tenant = :tenant
      ORDER BY g.priority, g.expires_at NULLS LAST, g.id
     """
@@ -106,6 +109,7 @@ def balance(session: Session, tenant: str, *, now: datetime | None = None) -> Ba
                 remaining=row["remaining"],
                 priority=row["priority"],
                 expires_at=row["expires_at"],
+                token_price=row["token_price"],
             )
             for row in rows
             if row["id"] is not None and not row["lapsed"]

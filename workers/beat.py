@@ -8,6 +8,7 @@ SWEEP_EVERY_S = 30.0
 TELL_LIMITS_EVERY_S = 30.0
 SEAL_EVERY_S = 10.0
 GRANT_EVERY_S = 300.0
+KEEP_BOOKS_EVERY_S = 300.0
 COLLECT_FILES_EVERY_S = 300.0
 
 
@@ -21,5 +22,6 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "tell-limits": _entry(TaskName.TELL_LIMITS, TELL_LIMITS_EVERY_S),
     "seal-audit": _entry(TaskName.SEAL_AUDIT, SEAL_EVERY_S),
     "grant": _entry(TaskName.GRANT, GRANT_EVERY_S),
+    "keep-books": _entry(TaskName.KEEP_BOOKS, KEEP_BOOKS_EVERY_S),
     "collect-files": _entry(TaskName.COLLECT_FILES, COLLECT_FILES_EVERY_S),
 }

@@ -15,6 +15,7 @@ class TaskName(StrEnum):
     TELL_LIMITS = "workers.notices.tell_limits"  # hint: look for crossed caps and low balances
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
     GRANT = "workers.grant.grant"  # hint: rules may be due
+    KEEP_BOOKS = "workers.books.keep_books"  # hint: months, cycles and tiers may be due
     COLLECT_FILES = "workers.sweep.collect_files"  # hint: remove expired files
 
 
@@ -32,6 +33,7 @@ TASK_MODULES = (
     "workers.settle",
     "workers.deliver",
     "workers.grant",
+    "workers.books",
     "workers.sweep",
     "workers.notices",
     "workers.audit",
@@ -43,6 +45,7 @@ ROUTES: dict[str, dict[str, str]] = {
     TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
     TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.GRANT.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.KEEP_BOOKS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.TELL_LIMITS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SEAL_AUDIT.value: {"queue": Queue.MAINTENANCE.value},

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.api.admin_schemas import KeyCreated, QueuesObject, TenantObject
 from app.api.audit_trail import note
-from app.api.auth import admins_only, current_principal
+from app.api.auth import admins_only, current_operator, current_principal
 from app.api.balance import balance_view
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.replies import moment, reply
@@ -48,6 +48,9 @@ class TenantChange(_Closed):
     group: Literal["free", "vip", "enterprise"] | None = None
     zone: str | None = Field(None, min_length=1, max_length=64, description="IANA time zone")
     mode: Literal["prepaid", "postpaid"] | None = None
+    debt_limit: int | float | None = Field(
+        None, ge=0, description="tokens a postpaid tenant may owe"
+    )
 
 
 class KeyRequest(_Closed):
@@ -117,7 +120,8 @@ def edit_tenant(tenant_id: str, wanted: TenantChange) -> Response:
             zone=wanted.zone,
             group=wanted.group,
             mode=wanted.mode,
-            actor=current_principal().key_id,
+            debt_limit=wanted.debt_limit,
+            actor=current_operator(),
             now=utc_now(),
         )
         document = _tenant_view(session, tenant)

@@ -7,7 +7,7 @@ from apiflask import APIBlueprint
 from flask import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from app.api.auth import admins_only, current_principal
+from app.api.auth import admins_only, current_operator
 from app.api.price_schemas import OverrunReport, RuleList, RuleObject, RuleRequest
 from app.api.replies import moment, reply
 from app.api.services import services, utc_now
@@ -61,7 +61,7 @@ def add(wanted: RuleRequest) -> Response:
             subject=wanted.subject,
             body=wanted.body,
             effective_from=wanted.effective_from,
-            actor=current_principal().key_id,
+            actor=current_operator(),
             now=utc_now(),
         )
     return reply(_view(made), 201)

@@ -5,7 +5,7 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from app.api.auth import admins_only, current_principal
+from app.api.auth import admins_only, current_operator, current_principal
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.price_schemas import (
     CardChoice,
@@ -46,15 +46,19 @@ def add(wanted: RateCardRequest) -> Response:
 
     Jobs keep the version they were quoted with. The same version again answers the same.
     """
-    actor, now = current_principal().key_id, utc_now()
+    owner, now = current_principal().key_id, utc_now()
     key = requested(request.get_json())
     with services().unit_of_work() as session:
-        card_id = earlier_resource(session, owner=actor, idempotency=key)
+        card_id = earlier_resource(session, owner=owner, idempotency=key)
         if card_id is None:
             card_id = publish(
-                session, wanted.data(), effective_from=wanted.effective_from, actor=actor, now=now
+                session,
+                wanted.data(),
+                effective_from=wanted.effective_from,
+                actor=current_operator(),
+                now=now,
             ).id
-            bind(session, owner=actor, idempotency=key, resource_id=card_id)
+            bind(session, owner=owner, idempotency=key, resource_id=card_id)
         name, _ = split_id(card_id)
         found = next(each for each in versions(session, card=name) if each.card.id == card_id)
     return reply(_view(found), 201)
@@ -95,7 +99,7 @@ def choose(tenant_id: str, wanted: CardChoice) -> Response:
             tenant_id,
             card=wanted.card,
             engine=engine,
-            actor=current_principal().key_id,
+            actor=current_operator(),
             now=utc_now(),
         )
         cards = assignments_of(session, tenant_id)

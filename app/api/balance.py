@@ -72,6 +72,7 @@ def balance_view(found: Balance) -> dict[str, Any]:
                 "remaining": to_number(grant.remaining),
                 "expires_at": moment(grant.expires_at),
                 "priority": grant.priority,
+                "token_price": None if grant.token_price is None else str(grant.token_price),
             }
             for grant in found.grants
         ],

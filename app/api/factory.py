@@ -13,6 +13,7 @@ from app.api import (
     admin_pricing,
     admin_rate_cards,
     admin_recharges,
+    admin_sales,
     balance,
     caps,
     deliveries,
@@ -20,6 +21,7 @@ from app.api import (
     files,
     grants,
     health,
+    invoices,
     jobs,
     models,
     openapi,
@@ -61,6 +63,8 @@ RESOURCES = (
     admin_recharges.blueprint,
     admin_audit.blueprint,
     admin_rate_cards.blueprint,
+    admin_sales.blueprint,
+    invoices.blueprint,
     admin_pricing.blueprint,
 )
 

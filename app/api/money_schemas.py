@@ -16,6 +16,7 @@ class GrantObject(Document):
     remaining: Tokens
     expires_at: datetime | None
     priority: int
+    token_price: str | None = Field(description="yuan for each token, locked by a pack")
 
 
 class GrantHistoryObject(Document):

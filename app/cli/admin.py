@@ -10,6 +10,7 @@ from app.cli.admin_audit import audit
 from app.cli.admin_grant_rules import grant_rules
 from app.cli.admin_limits import cap, freeze, unfreeze
 from app.cli.admin_recharges import approvals, approve, recharge, recharge_bulk, reject
+from app.cli.admin_sales import month_end, pack, subscribe_command
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.on_database import ACTOR, tenant_id_of, transaction
@@ -32,6 +33,8 @@ def admin() -> None:
 for _command in (audit, cap, freeze, grant_rules, unfreeze):
     admin.add_command(_command)
 for _command in (recharge, recharge_bulk, approvals, approve, reject):
+    admin.add_command(_command)
+for _command in (month_end, pack, subscribe_command):
     admin.add_command(_command)
 
 

@@ -38,6 +38,8 @@ COMMANDS: dict[str, Entry] = {
     "ledger": Entry("app.cli.money", MONEY, "Show the statement of the wallet."),
     "usage": Entry("app.cli.usage", MONEY, "Report what was used, by time and by whom."),
     "caps": Entry("app.cli.caps", MONEY, "Show and set limits of spending."),
+    "invoices": Entry("app.cli.invoices", MONEY, "List invoices, or save one as PDF."),
+    "statement": Entry("app.cli.invoices", MONEY, "Show a month of the wallet, or save it."),
     "models": Entry("app.cli.models", OPERATOR, "List, pull, verify and add models."),
     "ratecards": Entry("app.cli.ratecards", OPERATOR, "Prices: preview, publish, assign, rules."),
     "admin": Entry("app.cli.admin", OPERATOR, "Create tenants and keys, grant tokens, reconcile."),

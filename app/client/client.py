@@ -170,6 +170,18 @@ class Client:
         """Take a cap of one's own away."""
         self._exchange.send(Call("DELETE", f"/v1/caps/{cap_id}"))
 
+    def invoices(self) -> Iterator[JsonObject]:
+        """Invoices, newest month first."""
+        return self._list("/v1/invoices", limit=None, filters={})
+
+    def invoice(self, number: str) -> JsonObject:
+        """One invoice with its lines; ``download`` saves its HTML or PDF."""
+        return self._exchange.send(Call("GET", f"/v1/invoices/{number}"))
+
+    def statement(self, month: str) -> JsonObject:
+        """What moved the balance in a month such as 2026-10."""
+        return self._exchange.send(Call("GET", f"/v1/statements/{month}"))
+
     def _list(
         self, path: str, *, limit: int | None, filters: Mapping[str, str]
     ) -> Iterator[JsonObject]:

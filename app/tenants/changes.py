@@ -7,9 +7,11 @@ from sqlalchemy.orm import Session
 
 from app.tenants.models import Tenant
 from app.tenants.service import check_tenant, get_tenant
+from billing.amounts import from_number
 from billing.audit import record
 from billing.budgets import rezone_caps
 from billing.cards import ANY_ENGINE, EVERYBODY, assign, unassign
+from billing.debts import debt, set_terms
 
 
 def change_tenant(
@@ -19,16 +21,20 @@ def change_tenant(
     zone: str | None = None,
     group: str | None = None,
     mode: str | None = None,
+    debt_limit: float | None = None,
     actor: str,
     now: datetime,
 ) -> Tenant:
     """Change what is given; days and months are counted in the new zone from now on.
+
+    ``debt_limit`` is in tokens: what a postpaid tenant may owe; it counts from the next hold on.
 
     Rules of a new group grant from the next local date that begins.
 
     Raises:
         NotFoundError: code ``tenant_not_found``.
         InvalidRequestError: ``unknown_zone``, or a group or mode that cannot be.
+        BillingError: a debt limit that cannot be, or below what is owed already.
     """
     tenant = get_tenant(session, tenant_id)
     wanted = {
@@ -40,7 +46,11 @@ def change_tenant(
     joined = {"group_since": now} if wanted["group"] != tenant.group else {}
     session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**wanted, **joined))
     rezone_caps(session, tenant=tenant_id, zone=wanted["zone"])
-    record(session, actor=actor, action="tenant.change", subject=tenant_id, detail=wanted, now=now)
+    if mode is not None or debt_limit is not None:
+        limit = debt(session, tenant_id).limit if debt_limit is None else from_number(debt_limit)
+        set_terms(session, tenant=tenant_id, mode=wanted["mode"], limit=limit, now=now)
+    detail = {**wanted, "debt_limit": debt_limit}
+    record(session, actor=actor, action="tenant.change", subject=tenant_id, detail=detail, now=now)
     session.refresh(tenant)
     return tenant
 

@@ -14,6 +14,7 @@ class EventType(StrEnum):
     JOB_EXPIRED = "job.expired"  # missed its start deadline; nothing was charged
     CAP_NEAR = "cap.near"  # 50, 80 or 95 % of a cap are used
     CAP_REACHED = "cap.reached"  # a cap is used up, or refused a job; once per window
+    TIER_NEAR = "tier.near"  # few tokens are left to a cheaper band; once a month and band
     BALANCE_LOW = "balance.low"  # fewer tokens are left than the owner wanted to hear of
     TENANT_FROZEN = "tenant.frozen"  # new jobs are refused until an operator unfreezes
     GRANT_ISSUED = "grant.issued"  # tokens were given, by a rule or by operators

@@ -13,7 +13,8 @@ from billing.errors import (
     EffectivePastError,
     InvalidCardError,
 )
-from billing.publishing import CATALOGUE, proposed, publish, publish_catalogue, shipped, versions
+from billing.pricing_rules import CATALOGUE
+from billing.publishing import proposed, publish, publish_catalogue, shipped, versions
 from tests.billing.till import NOW
 
 DAY = timedelta(days=1)

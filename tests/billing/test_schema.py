@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-import billing.grant_tables  # noqa: F401 - adds its tables to the metadata
+import billing.grant_tables
+import billing.invoice_tables  # noqa: F401 - the same
 from billing.settlement import settle
 from billing.tables import metadata
 from tests.billing.till import NOW

@@ -140,3 +140,21 @@ EXAMPLES = (
 
 # items of one batch -> tokens of one picture at 640 with yolov8s
 BATCHES = ((1, 1), (9, 1), (10, 0.95), (99, 0.95), (100, 0.9), (999, 0.9), (1000, 0.85))
+
+# price list, tokens used in the month -> yuan
+MONTHS = (
+    ("standard", 0, "0.00"),
+    ("standard", 999, "9.99"),
+    ("standard", 1_000, "10.00"),
+    ("standard", 1_001, "10.01"),  # 10.008
+    ("standard", 9_999, "81.99"),  # 81.992
+    ("standard", 10_000, "82.00"),
+    ("standard", 10_001, "82.01"),  # 82.006
+    ("standard", 15_000, "112.00"),
+    ("standard", 99_999, "621.99"),  # 621.994
+    ("standard", 100_000, "622.00"),
+    ("standard", 100_001, "622.00"),  # 622.004
+    ("standard", 150_000, "822.00"),
+    ("standard", 1_500_000, "6222.00"),
+    ("flat", 1_500_000, "15000.00"),
+)

@@ -126,7 +126,7 @@ def test_a_rule_that_cannot_be_is_refused(
 ) -> None:
     body = {"kind": "time_of_day", "subject": "*", "body": ALL_DAY, **rule}
     assert_problem(admin.post("/v1/admin/pricing-rules", json=body), status=status, code=code)
-    assert admin.get("/v1/admin/pricing-rules").json["data"] == []
+    assert admin.get("/v1/admin/pricing-rules?kind=time_of_day").json["data"] == []
 
 
 def test_versions_of_a_rule_may_not_overlap(admin: Caller, caller: Caller) -> None:

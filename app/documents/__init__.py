@@ -1,0 +1,1 @@
+"""Papers for people: invoices and statements as HTML and PDF, from the same description."""
