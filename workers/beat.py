@@ -7,6 +7,7 @@ from workers.routing import TaskName
 SWEEP_EVERY_S = 30.0
 TELL_LIMITS_EVERY_S = 30.0
 SEAL_EVERY_S = 10.0
+FIND_ANOMALIES_EVERY_S = 300.0
 GRANT_EVERY_S = 300.0
 KEEP_BOOKS_EVERY_S = 300.0
 COLLECT_FILES_EVERY_S = 300.0
@@ -20,6 +21,7 @@ def _entry(task: TaskName, every_s: float) -> dict[str, Any]:
 SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep": _entry(TaskName.SWEEP, SWEEP_EVERY_S),
     "tell-limits": _entry(TaskName.TELL_LIMITS, TELL_LIMITS_EVERY_S),
+    "find-anomalies": _entry(TaskName.FIND_ANOMALIES, FIND_ANOMALIES_EVERY_S),
     "seal-audit": _entry(TaskName.SEAL_AUDIT, SEAL_EVERY_S),
     "grant": _entry(TaskName.GRANT, GRANT_EVERY_S),
     "keep-books": _entry(TaskName.KEEP_BOOKS, KEEP_BOOKS_EVERY_S),

@@ -13,6 +13,7 @@ class TaskName(StrEnum):
     DELIVER = "workers.deliver.deliver"  # hint: webhook deliveries are due
     SWEEP = "workers.sweep.sweep"  # hint: look for forgotten promises
     TELL_LIMITS = "workers.notices.tell_limits"  # hint: look for crossed caps and low balances
+    FIND_ANOMALIES = "workers.anomalies.find_anomalies"  # hint: apply the rules about odd use
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
     GRANT = "workers.grant.grant"  # hint: rules may be due
     KEEP_BOOKS = "workers.books.keep_books"  # hint: months, cycles and tiers may be due
@@ -36,6 +37,7 @@ TASK_MODULES = (
     "workers.books",
     "workers.sweep",
     "workers.notices",
+    "workers.anomalies",
     "workers.audit",
     "workers.lifecycle",
     "workers.orphans",
@@ -48,6 +50,7 @@ ROUTES: dict[str, dict[str, str]] = {
     TaskName.KEEP_BOOKS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.TELL_LIMITS.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.FIND_ANOMALIES.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SEAL_AUDIT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.COLLECT_FILES.value: {"queue": Queue.MAINTENANCE.value},
 }

@@ -6,6 +6,7 @@ from apiflask import APIFlask
 
 from app.api import (
     admin,
+    admin_anomalies,
     admin_approvals,
     admin_audit,
     admin_grant_rules,
@@ -57,6 +58,7 @@ RESOURCES = (
     deliveries.blueprint,
     admin.blueprint,
     admin_limits.blueprint,
+    admin_anomalies.blueprint,
     usage.admin_blueprint,
     admin_approvals.blueprint,
     admin_grant_rules.blueprint,

@@ -16,6 +16,7 @@ class EventType(StrEnum):
     CAP_REACHED = "cap.reached"  # a cap is used up, or refused a job; once per window
     TIER_NEAR = "tier.near"  # few tokens are left to a cheaper band; once a month and band
     BALANCE_LOW = "balance.low"  # fewer tokens are left than the owner wanted to hear of
+    ANOMALY_DETECTED = "anomaly.detected"  # a rule about odd use found something
     TENANT_FROZEN = "tenant.frozen"  # new jobs are refused until an operator unfreezes
     GRANT_ISSUED = "grant.issued"  # tokens were given, by a rule or by operators
     TEST = "test"  # asked for by hand

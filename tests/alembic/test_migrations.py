@@ -21,7 +21,13 @@ from app.db import Base, open_engine
 from app.jobs.states import TRANSITIONS, JobStatus
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = ("app.tenants.models", "app.files.models", "app.jobs.models", "app.webhooks.models")
+MODELS = (
+    "app.tenants.models",
+    "app.files.models",
+    "app.jobs.models",
+    "app.webhooks.models",
+    "app.anomalies.models",
+)
 
 
 def _config(database_url: str) -> Config:

@@ -1,0 +1,1 @@
+"""Odd use: rules that operators set as data, findings, and what follows from them."""
