@@ -40,6 +40,7 @@ class ModelVersion:
     needs_weights: bool = False
     extras: tuple[WeightsFile, ...] = ()  # used when present; the model runs without them
     options: dict[str, object] = field(default_factory=dict)  # contract facts for the engine
+    base: str | None = None  # a tenant's own weights: the model whose contract they have
 
     @property
     def id(self) -> str:

@@ -7,8 +7,9 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Generic, TypeVar, cast
 
+from engines.foreign.opening import open_network
 from engines.runners.base import Runner
-from engines.runners.ort import open_onnx, usable_cores
+from engines.runners.ort import usable_cores
 
 Thing = TypeVar("Thing")
 
@@ -33,7 +34,7 @@ class Sessions:
         self,
         *,
         threads: int | None = None,
-        open_runner: Callable[..., Runner] = open_onnx,
+        open_runner: Callable[..., Runner] = open_network,
     ) -> None:
         self.threads = threads or usable_cores()
         self._open_runner = open_runner

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from engines.errors import CanceledError
 from engines.manifest import Manifest, ModelVersion
+from engines.runners.base import Runner
 
 
 class MediaKind(StrEnum):
@@ -200,3 +201,15 @@ class ModelChooser(Engine, Protocol):
 
     def preferred_model(self, params: BaseModel) -> str | None:
         """The model for a job that names none; None: the first that can run here."""
+
+
+@runtime_checkable
+class WeightsJudge(Engine, Protocol):
+    """An engine whose contract strangers' weights may be written for."""
+
+    def judge_weights(self, model: ModelVersion, runner: Runner) -> None:
+        """Say whether a loaded network fits the contract, before it is run.
+
+        Raises:
+            EngineError: it does not; the code says what is wrong.
+        """

@@ -5,6 +5,7 @@ from itertools import chain
 
 from pydantic import BaseModel
 
+from engines.detect.classes import check_classes
 from engines.detect.models import inference_size, load_detector, load_lanes
 from engines.detect.params import DetectParams, typed
 from engines.detect.pictures import Begun, Lane, PictureRuns, picture_key
@@ -14,6 +15,7 @@ from engines.manifest import Manifest, ModelVersion
 from engines.metering import StageClock
 from engines.overlap import Stages, run_overlapped
 from engines.registry import Services
+from engines.runners.base import Runner
 from engines.spec import (
     Engine,
     EngineResult,
@@ -98,6 +100,10 @@ class DetectEngine:
         )
         threads = self._services.sessions.threads
         yield from run_overlapped(chain([first], source), stages, threads=threads)
+
+    def judge_weights(self, model: ModelVersion, runner: Runner) -> None:
+        """Whether the network gives a number for every class it names; see ``WeightsJudge``."""
+        check_classes(model, runner)
 
 
 def create(services: Services) -> Engine:
