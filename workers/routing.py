@@ -15,6 +15,7 @@ class TaskName(StrEnum):
     TELL_LIMITS = "workers.notices.tell_limits"  # hint: look for crossed caps and low balances
     FIND_ANOMALIES = "workers.anomalies.find_anomalies"  # hint: apply the rules about odd use
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
+    START_ESTIMATES = "workers.estimates.start_estimates"  # hint: batches may start
     GRANT = "workers.grant.grant"  # hint: rules may be due
     KEEP_BOOKS = "workers.books.keep_books"  # hint: months, cycles and tiers may be due
     COLLECT_FILES = "workers.sweep.collect_files"  # hint: remove expired files
@@ -33,6 +34,7 @@ TASK_MODULES = (
     "workers.run_job",
     "workers.settle",
     "workers.deliver",
+    "workers.estimates",
     "workers.grant",
     "workers.books",
     "workers.sweep",
@@ -46,6 +48,7 @@ TASK_MODULES = (
 ROUTES: dict[str, dict[str, str]] = {
     TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
     TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
+    TaskName.START_ESTIMATES.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.GRANT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.KEEP_BOOKS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},

@@ -6,11 +6,15 @@ loads an engine, the GPU worker never reads a certificate store.
 
 import threading
 from functools import cached_property
+from typing import NoReturn
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.catalog.service import Catalog
+from app.catalog.shelf import CardShelf
 from app.db import open_engine, session_factory
+from app.files.intake import IntakeDesk
 from app.files.links import LinkSigner, link_signer
 from app.outbound import OutboundPolicy
 from app.secret_box import SecretBox, open_secret_box
@@ -87,6 +91,21 @@ class Services:
         )
 
     @cached_property
+    def catalog(self) -> Catalog:
+        """What may be called and at what price."""
+        return Catalog(self.registry, CardShelf())
+
+    @cached_property
+    def files_only(self) -> IntakeDesk:
+        """Takes in requests whose inputs are files already."""
+        return IntakeDesk(
+            storage=self.storage,
+            probe=_nothing_to_take_in,
+            fetch=_nothing_to_take_in,
+            max_bytes=self.settings.max_upload_bytes,
+        )
+
+    @cached_property
     def box(self) -> SecretBox:
         """Opens stored webhook secrets."""
         return open_secret_box(secret_key=self.settings.secret_key, home=self.settings.home)
@@ -108,6 +127,10 @@ class Services:
             self.renewer.join()
         for engine in self._engines:
             engine.dispose()
+
+
+def _nothing_to_take_in(what: object) -> NoReturn:
+    raise AssertionError(f"{what} should have been a file of the tenant's")
 
 
 class ProcessServices:

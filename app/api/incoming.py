@@ -23,7 +23,7 @@ MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the fi
 
 RECHARGE_FILES = frozenset({"admin_recharges.bulk"})
 UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect"})
-INLINE = frozenset({"jobs.create", "quotes.quote", "yolo.detect"})
+INLINE = frozenset({"jobs.create", "quotes.quote", "estimates.create", "yolo.detect"})
 
 
 class StrictRequest(Request):

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidRequestError, NotFoundError, TooLargeError
@@ -130,6 +130,13 @@ def get_many(
                 code="file_not_found",
             )
     return found
+
+
+def keep_until(session: Session, *, file_ids: Sequence[str], until: datetime) -> None:
+    """Let files live at least so long: something that was promised needs them."""
+    session.execute(
+        update(File).where(File.id.in_(file_ids), File.expires_at < until).values(expires_at=until)
+    )
 
 
 def find(session: Session, *, file_id: str, now: datetime) -> File:

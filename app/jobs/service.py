@@ -112,7 +112,7 @@ def submit(
         earlier = find_replay(session, tenant_id=intake.tenant_id, idempotency=idempotency)
         if earlier is not None:
             return Submitted(job=earlier, created=False)
-    _check_caller(catalog, caller, request)
+    check_caller(catalog, caller, request)
     found = estimate(
         session,
         catalog=catalog,
@@ -177,7 +177,8 @@ def request_cancel(session: Session, *, tenant_id: str, job_id: str) -> JobRow:
     return ended
 
 
-def _check_caller(catalog: Catalog, caller: Principal, request: JobRequest) -> None:
+def check_caller(catalog: Catalog, caller: Principal, request: JobRequest) -> None:
+    """Refuse what this caller may not ask for: ``foreign_project``, ``consent_required``."""
     if caller.project is not None and request.project not in {None, caller.project}:
         raise ForbiddenError(
             f"This API key belongs to the project {caller.project!r}. Leave out `project`.",
