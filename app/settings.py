@@ -37,6 +37,7 @@ class Settings:
     test_media: Path | None
     api_key: str | None = None  # what the command line sends; None: the one in dev.json
     admin_key: str | None = None  # the same for `pixelmeter admin`
+    clickhouse_url: str | None = None  # where usage is copied to; None: nowhere
     proxy_hops: int = 0  # proxies of ours in front of the API; 0 believes no X-Forwarded-For
     recharge_allow: tuple[Network, ...] = LOOPBACK  # where operators may recharge from
     recharge_alone_tokens: int = 100_000  # a larger recharge needs a second operator
@@ -72,6 +73,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         test_media=Path(test_media).resolve() if test_media else None,
         api_key=env.get("PIXELMETER_API_KEY") or None,
         admin_key=env.get("PIXELMETER_ADMIN_KEY") or None,
+        clickhouse_url=env.get("CLICKHOUSE_URL") or None,
         proxy_hops=_integer(env, "PIXELMETER_PROXY_HOPS", 0),
         recharge_allow=_networks(env, "PIXELMETER_RECHARGE_ALLOW") or LOOPBACK,
         recharge_alone_tokens=_integer(env, "PIXELMETER_RECHARGE_ALONE_TOKENS", 100_000),

@@ -269,6 +269,18 @@ usage_line = Table(
     Column("gpu_us", BigInteger, nullable=False),
 )
 
+usage_copy = Table(
+    "usage_copy",
+    metadata,
+    Column("sink", Text, primary_key=True),
+    Column("xid", BigInteger, nullable=False, server_default="0"),
+    Column("job", Text, nullable=False, server_default=""),
+    Column("sent_xid", BigInteger),  # a batch up to here is on its way
+    Column("sent_job", Text),
+    Column("lines", BigInteger, nullable=False, server_default="0"),
+    Column("moved_at", _STAMP),
+)
+
 charge = Table(
     "charge",
     metadata,

@@ -9,6 +9,7 @@ TELL_LIMITS_EVERY_S = 30.0
 SEAL_EVERY_S = 10.0
 FIND_ANOMALIES_EVERY_S = 300.0
 START_ESTIMATES_EVERY_S = 5.0
+COPY_USAGE_EVERY_S = 30.0
 GRANT_EVERY_S = 300.0
 KEEP_BOOKS_EVERY_S = 300.0
 COLLECT_FILES_EVERY_S = 300.0
@@ -23,6 +24,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep": _entry(TaskName.SWEEP, SWEEP_EVERY_S),
     "tell-limits": _entry(TaskName.TELL_LIMITS, TELL_LIMITS_EVERY_S),
     "find-anomalies": _entry(TaskName.FIND_ANOMALIES, FIND_ANOMALIES_EVERY_S),
+    "copy-usage": _entry(TaskName.COPY_USAGE, COPY_USAGE_EVERY_S),
     "seal-audit": _entry(TaskName.SEAL_AUDIT, SEAL_EVERY_S),
     "start-estimates": _entry(TaskName.START_ESTIMATES, START_ESTIMATES_EVERY_S),
     "grant": _entry(TaskName.GRANT, GRANT_EVERY_S),

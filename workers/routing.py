@@ -14,6 +14,7 @@ class TaskName(StrEnum):
     SWEEP = "workers.sweep.sweep"  # hint: look for forgotten promises
     TELL_LIMITS = "workers.notices.tell_limits"  # hint: look for crossed caps and low balances
     FIND_ANOMALIES = "workers.anomalies.find_anomalies"  # hint: apply the rules about odd use
+    COPY_USAGE = "workers.copy_usage.copy_usage"  # hint: usage lines may wait for their copy
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
     START_ESTIMATES = "workers.estimates.start_estimates"  # hint: batches may start
     GRANT = "workers.grant.grant"  # hint: rules may be due
@@ -39,6 +40,7 @@ TASK_MODULES = (
     "workers.books",
     "workers.sweep",
     "workers.notices",
+    "workers.copy_usage",
     "workers.anomalies",
     "workers.audit",
     "workers.lifecycle",
@@ -54,6 +56,8 @@ ROUTES: dict[str, dict[str, str]] = {
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.TELL_LIMITS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.FIND_ANOMALIES.value: {"queue": Queue.MAINTENANCE.value},
+    # Where threads may wait for somebody else's server.
+    TaskName.COPY_USAGE.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.SEAL_AUDIT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.COLLECT_FILES.value: {"queue": Queue.MAINTENANCE.value},
 }
