@@ -28,6 +28,7 @@ class Settings:
     redis_url: str | None  # None: the embedded Redis of `pixelmeter up`
     storage_url: str  # file:///absolute/folder
     model_mirror: str | None  # folder or URL that holds the weights
+    engine_folders: tuple[Path, ...]  # engines outside this package
     outbound_allow: frozenset[str]  # private hosts that webhooks and URL inputs may reach
     base_url: str  # how clients reach the API; prefixes links
     secret_key: str | None  # signs links, encrypts secrets; None: PIXELMETER_HOME/secret.key
@@ -64,6 +65,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         redis_url=env.get("REDIS_URL") or None,
         storage_url=env.get("STORAGE_URL") or f"file://{home / 'files'}",
         model_mirror=env.get("PIXELMETER_MODEL_MIRROR") or None,
+        engine_folders=_folders(env.get("PIXELMETER_ENGINES", "")),
         outbound_allow=_hosts(env.get("PIXELMETER_OUTBOUND_ALLOW", "")),
         base_url=env.get("PIXELMETER_URL", "http://127.0.0.1:8000").rstrip("/"),
         secret_key=env.get("PIXELMETER_SECRET_KEY") or None,
@@ -103,6 +105,10 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
     except ValueError as error:
         message = f"{name} must be networks, for example {name}=10.0.0.0/8,::1/128; {error}"
         raise MissingSettingError(message) from None
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part).resolve() for part in text.split(os.pathsep) if part)
 
 
 def _integer(env: Mapping[str, str], name: str, default: int) -> int:

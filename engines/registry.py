@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
 from engines.errors import EngineFaultError, InvalidInputError
@@ -17,6 +16,7 @@ from engines.manifest import (
     shipped_folders,
 )
 from engines.media.limits import MediaLimits
+from engines.outside import import_engine, outside_folders
 from engines.overlay import Overlay, Registered, merge, next_version
 from engines.presence import Verdict, verify_files
 from engines.runners.ort import open_onnx
@@ -41,7 +41,7 @@ class Registry:
     """Engines by name, models by name and version, weights by sha256.
 
     Args:
-        folders: engine folders inside the package ``engines``, each with an ``engine.toml``.
+        folders: engine folders, each with an ``engine.toml``; of this package or outside.
         store: where weights live on this machine, with the operator's ``registry.toml``.
         mirror: a folder or URL with weights; a folder is used in place, a URL only by ``pull``.
         sessions: what this process has loaded; None: a new one.
@@ -84,7 +84,7 @@ class Registry:
         """One engine; raises ``InvalidInputError`` code ``unknown_engine``."""
         self._declared(name)
         if name not in self._engines:
-            module = import_module(f"engines.{self._folders[name].name}.engine")
+            module = import_engine(self._folders[name])
             services = Services(registry=self, sessions=self.sessions, limits=self.limits)
             self._engines[name] = module.create(services)
         return self._engines[name]
@@ -291,6 +291,8 @@ def open_registry(
     mirror: str | None = None,
     sessions: Sessions | None = None,
     limits: MediaLimits | None = None,
+    outside: Sequence[Path] = (),
 ) -> Registry:
-    """The registry of the shipped engines."""
-    return Registry(shipped_folders(), store=store, mirror=mirror, sessions=sessions, limits=limits)
+    """The registry of the shipped engines and of those at the places ``outside``."""
+    folders = (*shipped_folders(), *outside_folders(outside))
+    return Registry(folders, store=store, mirror=mirror, sessions=sessions, limits=limits)

@@ -88,6 +88,7 @@ class Services:
             store=self.settings.home / "models",
             mirror=self.settings.model_mirror,
             limits=self.limits,
+            outside=self.settings.engine_folders,
         )
 
     @cached_property

@@ -33,9 +33,8 @@ from app.secret_box import SecretBox, open_secret_box
 from app.settings import Settings
 from app.storage import Storage, open_storage
 from app.tenants.service import Principal, authenticate
-from engines.manifest import shipped_folders
 from engines.media.limits import MediaLimits
-from engines.registry import Registry
+from engines.registry import open_registry
 
 EXTENSION = "pixelmeter"
 
@@ -90,11 +89,11 @@ def install_services(app: Flask, settings: Settings) -> Services:
     limits = _limits(settings)
     prober = Prober(limits=limits)
     outbound = OutboundPolicy(allow_hosts=settings.outbound_allow)
-    registry = Registry(
-        shipped_folders(),
+    registry = open_registry(
         store=settings.home / "models",
         mirror=settings.model_mirror,
         limits=limits,
+        outside=settings.engine_folders,
     )
     built = Services(
         settings=settings,

@@ -42,7 +42,9 @@ def status(context: Context) -> None:
     say = context.console.print
     say(f"{state.base_url}  {state.phase}  (supervisor pid {state.pid}, {context.layout.home})")
     say(_process_table(state.processes, now=datetime.now(UTC)))
-    depths = read_depths(state.database_url, state.redis_url)
+    depths = read_depths(
+        state.database_url, state.redis_url, outside=context.settings.engine_folders
+    )
     say(_depth_table(depths))
     if depths.oldest_queued_s is None:
         say("No job waits.")

@@ -157,7 +157,11 @@ def activate_version(context: Context, *, engine: str, model: str, previous: boo
 
 def _registry(context: Context) -> Registry:
     settings = context.settings
-    return open_registry(store=settings.home / "models", mirror=settings.model_mirror)
+    return open_registry(
+        store=settings.home / "models",
+        mirror=settings.model_mirror,
+        outside=settings.engine_folders,
+    )
 
 
 def _way(model: ModelVersion) -> str:

@@ -1,7 +1,8 @@
 """How much waits: jobs in PostgreSQL, the truth; messages in Redis, the hints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -25,7 +26,7 @@ class Depths:
     queues: Mapping[str, int | None]  # messages by Celery queue; None: Redis does not answer
 
 
-def read_depths(database_url: str, redis_url: str) -> Depths:
+def read_depths(database_url: str, redis_url: str, *, outside: Sequence[Path] = ()) -> Depths:
     """Ask both stores.
 
     Raises:
@@ -42,7 +43,7 @@ def read_depths(database_url: str, redis_url: str) -> Depths:
         oldest_queued_s=oldest,
         unsettled=int(unsettled),
         deliveries_due=int(due),
-        queues=_queue_lengths(redis_url),
+        queues=_queue_lengths(redis_url, every_queue(outside)),
     )
 
 
@@ -64,9 +65,8 @@ def _ask_database(database_url: str) -> tuple[dict[str, int], tuple[Any, ...] | 
     return {str(status): int(number) for status, number in found}, one
 
 
-def _queue_lengths(redis_url: str) -> Mapping[str, int | None]:
+def _queue_lengths(redis_url: str, queues: Sequence[str]) -> Mapping[str, int | None]:
     client = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
-    queues = every_queue()
     try:
         return {queue: _length(client, queue) for queue in queues}
     except redis.RedisError:

@@ -132,6 +132,7 @@ class _Run:
             addresses,
             gpu_workers=self._options.gpu_workers,
             environment=environment,
+            outside=self._settings.engine_folders,
         )
         supervisor.start(core)
         self._wait_for_core(since)

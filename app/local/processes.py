@@ -1,8 +1,9 @@
 """The processes of one machine, as a list: what runs, with which arguments and environment."""
 
+import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from app.local.layout import CODE_ROOT, Layout
 from app.local.ports import LOOPBACK
 from app.settings import Settings
 from engines.manifest import MANIFEST_FILE, load_manifest, shipped_folders
+from engines.outside import outside_folders
 
 BILLING_QUEUES = ("billing", "maintenance")
 WEBHOOK_QUEUES = ("webhooks",)
@@ -38,15 +40,16 @@ class Addresses:
         return f"http://{LOOPBACK}:{self.flower_port}"
 
 
-def gpu_queues() -> tuple[str, ...]:
-    """The queues of every engine in the package, by name; no engine code is loaded."""
-    manifests = [load_manifest(folder / MANIFEST_FILE) for folder in shipped_folders()]
+def gpu_queues(outside: Sequence[Path] = ()) -> tuple[str, ...]:
+    """The queues of every engine, shipped and ``outside``, by name; no engine code is loaded."""
+    folders = (*shipped_folders(), *outside_folders(outside))
+    manifests = [load_manifest(folder / MANIFEST_FILE) for folder in folders]
     return tuple(f"engine.{manifest.name}" for manifest in manifests)
 
 
-def every_queue() -> tuple[str, ...]:
+def every_queue(outside: Sequence[Path] = ()) -> tuple[str, ...]:
     """What all workers together consume."""
-    return gpu_queues() + BILLING_QUEUES + WEBHOOK_QUEUES
+    return gpu_queues(outside) + BILLING_QUEUES + WEBHOOK_QUEUES
 
 
 def own_environment(settings: Settings, *, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -55,6 +58,8 @@ def own_environment(settings: Settings, *, inherited: Mapping[str, str]) -> dict
     mirror = settings.model_mirror
     if mirror is not None and "://" not in mirror:
         ours["PIXELMETER_MODEL_MIRROR"] = str(Path(mirror).resolve())
+    if settings.engine_folders:
+        ours["PIXELMETER_ENGINES"] = os.pathsep.join(map(str, settings.engine_folders))
     if settings.test_media is not None:
         ours["PIXELMETER_TEST_MEDIA"] = str(settings.test_media)
     return {**inherited, **ours}
@@ -109,10 +114,15 @@ def redis_process(
 
 
 def core_processes(
-    layout: Layout, addresses: Addresses, *, gpu_workers: int, environment: Mapping[str, str]
+    layout: Layout,
+    addresses: Addresses,
+    *,
+    gpu_workers: int,
+    environment: Mapping[str, str],
+    outside: Sequence[Path] = (),
 ) -> tuple[ProcessSpec, ...]:
     """What accepts a job and runs it; the slowest to start come first."""
-    queues = gpu_queues()
+    queues = gpu_queues(outside)
     gpu = [
         _celery_worker(f"gpu{number}", queues, layout, environment=environment)
         for number in range(1, gpu_workers + 1)

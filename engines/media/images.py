@@ -10,15 +10,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
 from engines.media.limits import MediaLimits
+from engines.media.plain import decoded, upright_size
 from engines.media.sniff import SNIFF_BYTES, refused_kind, sniff
 from engines.media.structure import check_structure
 from engines.spec import MediaInfo, MediaKind
@@ -38,16 +38,6 @@ _SAVE_OPTIONS: dict[str, dict[str, int]] = {
     "image/jpeg": {"quality": 95, "subsampling": 0},
     "image/png": {"compress_level": 4},
     "image/webp": {"quality": 92},
-}
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
 }
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _OPAQUE = 255
@@ -89,7 +79,18 @@ def probe_image(path: Path, *, limits: MediaLimits) -> MediaInfo:
         raise InvalidInputError(message, code="image_too_large")
     with _opened(path, media_type, limits) as image:
         _check_structure(path, media_type)
-        width, height = _decoded(image).size
+        width, height = decoded(image).size
+    return MediaInfo(
+        kind=MediaKind.IMAGE, media_type=media_type, bytes=size, width=width, height=height
+    )
+
+
+def describe_image(path: Path, *, limits: MediaLimits) -> MediaInfo:
+    """The facts of a picture by its header alone; raises as ``probe_image`` for what that shows."""
+    media_type = _image_type(path)
+    with _opened(path, media_type, limits) as image:
+        width, height = upright_size(image)
+    size = path.stat().st_size
     return MediaInfo(
         kind=MediaKind.IMAGE, media_type=media_type, bytes=size, width=width, height=height
     )
@@ -106,7 +107,7 @@ def read_image(path: Path, *, limits: MediaLimits | None = None) -> Picture:
     with _opened(path, media_type, limits or MediaLimits()) as image:
         is_grey = image.mode in _GREY_MODES or image.mode.startswith("I;16")
         icc = image.info.get("icc_profile")
-        upright = _decoded(image)
+        upright = decoded(image)
     alpha = None
     if "A" in upright.getbands():
         band = np.asarray(upright.getchannel("A"))
@@ -212,69 +213,6 @@ def _check_structure(path: Path, media_type: str) -> None:
     ):
         # mmap slices, indexes and searches like bytes without reading the file into memory
         check_structure(data, media_type)  # type: ignore[arg-type]
-
-
-def _decoded(image: Image.Image) -> Image.Image:
-    """Every pixel, upright, as L, LA, RGB or RGBA with 8 bits."""
-    image.load()
-    # asked before the conversion, which may drop EXIF, and after loading, which turns TIFF itself
-    transpose = _UPRIGHT.get(_orientation(image))
-    plain = _plain(image)
-    return plain if transpose is None else plain.transpose(transpose)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
-    if image.mode == "CMYK":
-        return _from_cmyk(image)
-    target = _target_mode(image)
-    if target is None:
-        message = f"pixels of the kind {image.mode} are not supported; save it as 8-bit RGB"
-        raise InvalidInputError(message, code="unsupported_pixels")
-    return image if image.mode == target else image.convert(target)
-
-
-def _target_mode(image: Image.Image) -> str | None:
-    if "transparency" in image.info and image.mode in {"1", "L", "P", "RGB"}:
-        return "RGBA"
-    if image.mode == "P":
-        return "RGBA" if image.palette is not None and image.palette.mode == "RGBA" else "RGB"
-    return {
-        "1": "L",
-        "L": "L",
-        "LA": "LA",
-        "La": "LA",
-        "PA": "RGBA",
-        "RGB": "RGB",
-        "RGBX": "RGB",
-        "RGBA": "RGBA",
-        "RGBa": "RGBA",
-        "YCbCr": "RGB",
-    }.get(image.mode)
-
-
-def _from_cmyk(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if isinstance(profile, bytes) and profile[16:20] == b"CMYK":
-        try:
-            source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            srgb = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            converted = None
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # noqa: BLE001 - broken EXIF says nothing about the pixels
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _too_large(limits: MediaLimits, *, found: str = "far too many pixels") -> InvalidInputError:
