@@ -7,6 +7,7 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
+from app.api.addresses import allowed_addresses_only
 from app.api.admin_schemas import ApprovalList, ApprovalObject
 from app.api.audit_trail import note
 from app.api.auth import admins_only, current_operator
@@ -76,7 +77,8 @@ def reject(approval_id: str, wanted: RejectRequest) -> Response:
 
 
 def approve_as_operator(approval_id: str) -> Approval:
-    """Approve as the person behind the key of the request at hand."""
+    """Approve as the person behind the key of the request at hand, from an allowed address."""
+    allowed_addresses_only()
     with services().unit_of_work() as session:
         decided = approvals.approve(
             session,

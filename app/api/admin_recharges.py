@@ -9,6 +9,7 @@ from flask import Response, request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
+from app.api.addresses import allowed_addresses_only
 from app.api.admin_approvals import RejectRequest, approve_as_operator, reject_as_operator
 from app.api.audit_trail import note
 from app.api.auth import admins_only, current_operator, current_principal
@@ -26,10 +27,9 @@ from app.api.recharge_views import (
 from app.api.replies import ListQuery, page, reply
 from app.api.services import services, utc_now
 from app.api.validation import validated
-from app.errors import ConflictError, ForbiddenError
+from app.errors import ConflictError
 from app.jobs.idempotency import Idempotency
 from app.recharges import service
-from app.recharges.address import client_address, is_allowed
 from app.recharges.csv_file import read_lines
 from app.recharges.order import Order, WantedLine, positive_amount
 from app.recharges.service import RechargeLimits
@@ -51,24 +51,7 @@ FORM_FIELDS = ("operator", "reason", "mode", "dry_run", "repeat")
 
 blueprint = APIBlueprint("admin_recharges", __name__, url_prefix="/v1/admin/recharges", tag="Admin")
 blueprint.before_request(admins_only)
-
-
-@blueprint.before_request
-def allowed_addresses_only() -> None:
-    """Refuse callers from elsewhere, whatever they write into X-Forwarded-For."""
-    settings = services().settings
-    address = client_address(
-        request.remote_addr,
-        request.headers.get("X-Forwarded-For"),
-        proxies=settings.proxy_hops,
-    )
-    if not is_allowed(address, settings.recharge_allow):
-        shown = "an address that could not be told" if address is None else str(address)
-        detail = (
-            f"Recharges from {shown} are not allowed. Call from a network of "
-            "PIXELMETER_RECHARGE_ALLOW; behind proxies PIXELMETER_PROXY_HOPS must be their number."
-        )
-        raise ForbiddenError(detail, code="address_not_allowed")
+blueprint.before_request(allowed_addresses_only)
 
 
 class _Words(BaseModel):

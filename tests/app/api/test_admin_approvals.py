@@ -101,3 +101,10 @@ def test_all_keys_without_a_name_are_one_person(
         nameless = Caller(client, create_key(session, tenant_id=None).minted.key, "")
     answer = nameless.post(f"{PATH}/apr_2/approve")
     assert_problem(answer, status=403, code="self_approval")
+
+
+def test_nobody_approves_from_elsewhere(operators: dict[str, Caller], asked: str) -> None:
+    elsewhere = {"REMOTE_ADDR": "203.0.113.9"}
+    answer = operators["bob"].post(f"{PATH}/{asked}/approve", environ_overrides=elsewhere)
+    assert_problem(answer, status=403, code="address_not_allowed")
+    assert operators["bob"].get(f"{PATH}/{asked}").json["status"] == "pending"
