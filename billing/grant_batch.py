@@ -9,10 +9,10 @@ grants, journal.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
 
 from billing.amounts import MicroTokens
@@ -129,7 +129,6 @@ _BOOK = (
         """  # noqa: S608 - constants
     ),
 )
-_COUNT = text("SELECT count(*) FROM pg_temp.booked_grant")
 _BOOKED = text(
     "SELECT seq, tenant, token_grant, amount, before, after FROM pg_temp.booked_grant ORDER BY seq"
 )
@@ -169,12 +168,16 @@ def book_staged(session: Session, *, actor: str, approval: str | None = None, no
     """
     session.execute(_LOCK)
     session.execute(_SHED, {"now": now})
-    session.execute(_CHOOSE, {"balance_max": BALANCE_MAX})
+    chosen = cast(
+        CursorResult[Any], session.execute(_CHOOSE, {"balance_max": BALANCE_MAX})
+    ).rowcount
+    if chosen == 0:
+        return 0
     values = {"now": now, "actor": actor, "approval": approval}
     for statement in _BOOK:
         wanted = statement.compile().params
         session.execute(statement, {name: values[name] for name in wanted})
-    return int(session.execute(_COUNT).scalar_one())
+    return chosen
 
 
 def booked_rows(session: Session) -> list[BookedRow]:
