@@ -246,6 +246,10 @@ class Registry:
         self.overlay.append(entry, keep=keep)
         return self._everywhere(f"{model.name}@{version}")[0]
 
+    def adopt(self, path: Path, model: ModelVersion) -> None:
+        """Copy the one weights file of a model that nobody declared into the store."""
+        self._weights.adopt(path, name=model.weights[0].file)
+
     def _declare(self, folder: Path) -> None:
         manifest = load_manifest(folder / MANIFEST_FILE)
         if manifest.name in self._shipped:

@@ -83,6 +83,7 @@ class WeightsStore:
     def adopt(self, path: Path, *, name: str) -> Path:
         """Copy an operator's file into the store under a name."""
         target = self.folder / name
+        self._make_folder(target.parent)
         with path.open("rb") as stream, self._draft(target) as draft:
             shutil.copyfileobj(stream, draft, _CHUNK_BYTES)
         return target
@@ -129,11 +130,12 @@ class WeightsStore:
             if digest.hexdigest() != file.sha256:
                 raise wrong_file(str(source), file)
 
-    def _make_folder(self) -> None:
+    def _make_folder(self, folder: Path | None = None) -> None:
+        folder = folder or self.folder
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise no_room(self.folder, error) from error
+            raise no_room(folder, error) from error
 
     @contextmanager
     def _draft(self, target: Path) -> Iterator[BinaryIO]:

@@ -20,6 +20,7 @@ from workers.announcement import announce_starts
 from workers.attempt_lease import LEASE_S, AttemptLease
 from workers.dispatch.publication import DEFAULT_RUNTIME_S
 from workers.inputs import Inputs, locate
+from workers.own_models import model_of
 from workers.run_context import AttemptContext
 from workers.services import Services
 from workers.work_folders import work_root
@@ -63,7 +64,7 @@ class Attempt:
         """
         engine = services.registry.engine(self.claimed.engine)
         return RunItem(
-            model=services.registry.resolve(self.claimed.engine, self.claimed.model),
+            model=model_of(services, self.claimed),
             params=engine.params_model.model_validate(self.claimed.params),
             files=self.taken.inputs.files(),
             context=self.context,

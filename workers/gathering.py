@@ -57,7 +57,8 @@ _WAITING = text(
     )
     SELECT w.id AS job_id, w.tenant_id, w.engine, w.priority, w.attempt, w.estimated_ms,
         w.max_runtime_s, extract(epoch FROM clock_timestamp() - w.created_at)::float AS waited_s,
-        w.dispatched_at IS NOT NULL AS is_published, w.model, w.params,
+        w.dispatched_at IS NOT NULL AS is_published, w.params,
+        CASE WHEN w.tenant_model_id IS NULL THEN w.model END AS model,
         file.kind, file.media_type, file.bytes, file.width, file.height
     FROM waiting w LEFT JOIN file ON file.id = w.inputs ->> 'target'
     ORDER BY w.id
@@ -79,7 +80,7 @@ class Waiting:
 
     candidate: Candidate
     is_published: bool  # on the broker: its tenant's clock was charged for it
-    model: str
+    model: str | None  # None: one of the tenant's own, which runs alone
     params: Mapping[str, Any]
     media: InputMedia | None  # None: the target is gone, or no picture
 

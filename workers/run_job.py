@@ -44,6 +44,8 @@ def execute(
         log.info("%s: nothing to claim; duplicate or late message dropped", job_id)
         return None
     attempt, claimed = begin(services, taken), taken.claimed
+    if claimed.tenant_model_id is not None:  # its network takes one picture at a time
+        return _run_alone(services, attempt)
     key = batch_key(services, claimed.engine, claimed.model, claimed.params, _media(attempt))
     if key is None or claimed.attempt > 1:  # what ended its first attempt may end others too
         return _run_alone(services, attempt)

@@ -27,6 +27,7 @@ from app.api import (
     jobs,
     models,
     openapi,
+    own_models,
     quotes,
     usage,
 )
@@ -56,6 +57,7 @@ RESOURCES = (
     caps.blueprint,
     usage.blueprint,
     models.blueprint,
+    own_models.blueprint,
     endpoints.blueprint,
     deliveries.blueprint,
     admin.blueprint,

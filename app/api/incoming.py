@@ -22,7 +22,7 @@ FORM_PARTS_MAX = 64
 MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the file itself
 
 RECHARGE_FILES = frozenset({"admin_recharges.bulk"})
-UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect"})
+UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect", "own_models.upload"})
 INLINE = frozenset({"jobs.create", "quotes.quote", "estimates.create", "yolo.detect"})
 
 

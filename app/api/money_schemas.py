@@ -81,6 +81,7 @@ class ModelObject(Document):
     runner: str
     available: bool
     active: bool = Field(description="whether the plain name means this version")
+    base: str | None = Field(description="of a model of yours: whose contract and price it has")
     licences: list[str]
 
 

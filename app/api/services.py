@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Semaphore
 from typing import cast
 
 from flask import Flask, current_app
@@ -37,6 +38,7 @@ from engines.media.limits import MediaLimits
 from engines.registry import open_registry
 
 EXTENSION = "pixelmeter"
+TRIALS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Services:
     settled: SettledListener
     bell: JobBell
     readiness: Readiness
+    trials: Semaphore  # of tenants' weights: each may take a core for half a minute
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:
@@ -114,6 +117,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         settled=SettledListener(_libpq_url(database_url)),
         bell=JobBell(engine_of(app, database)),
         readiness=_readiness(app, database, storage, settings),
+        trials=Semaphore(TRIALS_MAX),
     )
     app.extensions[EXTENSION] = built
     return built

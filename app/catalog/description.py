@@ -1,6 +1,6 @@
 """Engines, models and prices as ``GET /v1/models`` shows them. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,7 @@ def engine_view(
     card: RateCard | None,
     available: Callable[[ModelVersion], bool],
     active: Callable[[ModelVersion], bool],
+    own: Sequence[ModelVersion] = (),
 ) -> dict[str, Any]:
     """One engine: what it takes, its models in order of preference, its price to this tenant.
 
@@ -34,7 +35,8 @@ def engine_view(
         "models": [
             _model(model, available=available(model), active=active(model))
             for model in manifest.models
-        ],
+        ]
+        + [_model(model, available=True, active=_is_newest(model, own)) for model in own],
         "price": None if card is None else price_view(card),
     }
 
@@ -55,6 +57,12 @@ def price_view(card: RateCard) -> dict[str, Any]:
     }
 
 
+def _is_newest(model: ModelVersion, own: Sequence[ModelVersion]) -> bool:
+    """What a plain name of the tenant's means."""
+    versions = [int(each.version) for each in own if each.name == model.name]
+    return int(model.version) == max(versions)
+
+
 def _model(model: ModelVersion, *, available: bool, active: bool) -> dict[str, Any]:
     return {
         "id": model.id,
@@ -63,6 +71,7 @@ def _model(model: ModelVersion, *, available: bool, active: bool) -> dict[str, A
         "runner": model.runner,
         "active": active,  # what the plain name means
         "available": available,  # False: it can be quoted; the operator has to bring weights
+        "base": model.base,  # of a tenant's own: the model whose contract and price it has
         "licences": sorted({file.licence for file in (*model.weights, *model.extras)}),
     }
 

@@ -6,32 +6,32 @@ touching a pixel; ``quote`` prices that work. Both refuse with the caller's own 
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from app.catalog.checks import card_of, check_media, check_params, refused
 from app.catalog.conditions import Conditions
 from app.catalog.description import engine_view
 from app.catalog.shelf import CardShelf
-from app.errors import FieldError, InvalidRequestError, ProblemError
+from app.errors import FieldError, InvalidRequestError
 from billing.cards import CardBook
 from billing.errors import UnknownPriceError
 from billing.multipliers import multipliers_for
 from billing.quote import Quote, quote
-from billing.rates import Multiplier, RateCard, Work
+from billing.rates import Multiplier, Work
 from engines.errors import EngineError, InvalidInputError
-from engines.manifest import Manifest, ModelVersion
+from engines.manifest import ModelVersion
 from engines.registry import Registry
-from engines.spec import Engine, InputMedia, MediaKind, ModelChooser
+from engines.spec import Engine, InputMedia, ModelChooser
 
 RESOLVED_TTL_S: Final = 2.0
 PRICES_MAX: Final = 10_000
-ERRORS_MAX: Final = 50
 # Compute per unit of work on a plain CPU, in milliseconds: only fair dispatch counts in it.
 ESTIMATED_MS: Final[Mapping[str, int]] = {"images": 300, "frames": 60, "faces": 200}
 ESTIMATED_MS_MIN: Final = 100
@@ -81,18 +81,30 @@ class Catalog:
         self._lock = threading.Lock()
         self._resolved: dict[tuple[str, str | None], tuple[float, ModelVersion]] = {}
         self._engines: dict[str, Engine] = {}
+        self._names: set[str] | None = None
         self._prices: tuple[CardBook | None, dict[_PriceKey, Quote]] = (None, {})
 
-    def describe(self, session: Session, *, tenant_id: str, now: datetime) -> list[dict[str, Any]]:
-        """Every engine with its models, parameters and this tenant's prices, by name."""
+    def describe(
+        self,
+        session: Session,
+        *,
+        tenant_id: str,
+        now: datetime,
+        own: Mapping[str, Sequence[ModelVersion]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Every engine with its models, parameters and this tenant's prices, by name.
+
+        ``own`` are the tenant's models by engine; they come after the platform's.
+        """
         book = self._shelf.current(session, now=now)
         return [
             engine_view(
                 manifest,
                 params=self._registry.engine(name).params_model.model_json_schema(),
-                card=_card(book, tenant_id, name),
+                card=card_of(book, tenant_id, name),
                 available=self._registry.available,
                 active=partial(self._registry.is_active, name),
+                own=(own or {}).get(name, ()),
             )
             for name, manifest in sorted(self._registry.manifests().items())
         ]
@@ -104,19 +116,22 @@ class Catalog:
         model: str | None,
         params: Mapping[str, Any],
         media: InputMedia,
+        own: ModelVersion | None = None,
     ) -> PreparedWork:
         """Check engine, model, parameters and media, and say the most work this can be.
+
+        ``own`` is the model when it is one of the tenant's own, which nobody here knows.
 
         Raises:
             InvalidRequestError: ``unknown_engine``, ``unknown_model``, ``invalid_params`` (with a
                 pointer per field), or what the engine says about the media.
         """
-        found, version, checked = self._check(engine, model, params)
-        _check_media(found.manifest, media)
+        found, version, checked = self._check(engine, model, params, own)
+        check_media(found.manifest, media)
         try:
             plan = found.plan(version, checked, media)
         except InvalidInputError as error:
-            raise _refused(error, "") from error
+            raise refused(error, "") from error
         return PreparedWork(
             engine=engine,
             model=version,
@@ -124,9 +139,28 @@ class Catalog:
             work=Work(plan.quantities, plan.attributes),
         )
 
-    def check(self, *, engine: str, model: str | None, params: Mapping[str, Any]) -> None:
+    def check(
+        self,
+        *,
+        engine: str,
+        model: str | None,
+        params: Mapping[str, Any],
+        own: ModelVersion | None = None,
+    ) -> None:
         """Refuse what ``prepare`` would refuse whatever the media are: before they are fetched."""
-        self._check(engine, model, params)
+        self._check(engine, model, params, own)
+
+    def knows(self, model: str) -> bool:
+        """Whether a name is one of the platform's models or their aliases, in any engine."""
+        if self._names is None:
+            manifests = self._registry.manifests().values()
+            aliases = {alias for manifest in manifests for alias in manifest.aliases}
+            self._names = aliases | {each.name for every in manifests for each in every.models}
+        return model in self._names
+
+    def version(self, engine: str, model: str) -> ModelVersion:
+        """What a name of the platform's means now; ``unknown_engine`` or ``unknown_model``."""
+        return self._resolve(engine, model)
 
     def require_weights(self, model: ModelVersion) -> None:
         """Refuse a model that cannot run here; a quote needs no weights, a job does.
@@ -137,7 +171,7 @@ class Catalog:
         try:
             self._registry.require(model)
         except EngineError as error:
-            raise _refused(error, "/model") from error
+            raise refused(error, "/model") from error
 
     def needs_consent(self, engine: str) -> bool:
         """Whether jobs of this engine put one person's face on another: those take sources."""
@@ -201,11 +235,17 @@ class Catalog:
         return prices[key]
 
     def _check(
-        self, engine: str, model: str | None, params: Mapping[str, Any]
+        self,
+        engine: str,
+        model: str | None,
+        params: Mapping[str, Any],
+        own: ModelVersion | None = None,
     ) -> tuple[Engine, ModelVersion, BaseModel]:
         found = self._engine(engine)
+        if own is not None:
+            return found, own, check_params(found, params)
         # first the model, whose name may be what is wrong; then the one that the parameters prefer
-        version, checked = self._resolve(engine, model), _check_params(found, params)
+        version, checked = self._resolve(engine, model), check_params(found, params)
         if model is None and isinstance(found, ModelChooser):
             version = self._resolve(engine, found.preferred_model(checked))
         return found, version, checked
@@ -216,7 +256,7 @@ class Catalog:
             try:
                 self._engines[name] = self._registry.engine(name)
             except InvalidInputError as error:
-                raise _refused(error, "/engine") from error
+                raise refused(error, "/engine") from error
         return self._engines[name]
 
     def _resolve(self, engine: str, model: str | None) -> ModelVersion:
@@ -229,69 +269,7 @@ class Catalog:
         try:
             version = self._registry.resolve(engine, model)
         except InvalidInputError as error:
-            raise _refused(error, "/model") from error
+            raise refused(error, "/model") from error
         with self._lock:
             self._resolved[key] = (now + RESOLVED_TTL_S, version)
         return version
-
-
-def _card(book: CardBook, tenant_id: str, engine: str) -> RateCard | None:
-    try:
-        return book.card_for(tenant_id, engine)
-    except UnknownPriceError:
-        return None
-
-
-def _check_params(engine: Engine, params: Mapping[str, Any]) -> BaseModel:
-    try:
-        return engine.params_model.model_validate(dict(params))
-    except ValidationError as error:
-        findings = error.errors(include_url=False, include_context=False, include_input=False)
-        places = [
-            FieldError(_pointer("/params", finding["loc"]), finding["msg"], finding["type"])
-            for finding in findings[:ERRORS_MAX]
-        ]
-        first = places[0]
-        raise InvalidRequestError(
-            f"{engine.manifest.name} does not take these parameters; at {first.pointer}: "
-            f"{first.detail}. GET /v1/models lists what it takes.",
-            code="invalid_params",
-            errors=places,
-        ) from error
-
-
-def _check_media(manifest: Manifest, media: InputMedia) -> None:
-    if media.target.kind not in manifest.media:
-        raise InvalidRequestError(
-            f"{manifest.name} works on {' and '.join(manifest.media)} targets, "
-            f"not on {media.target.media_type}.",
-            code="unsupported_media",
-            errors=[FieldError("/input/target", f"is a {media.target.kind}")],
-        )
-    count = len(media.sources)
-    right = {"none": count == 0, "one": count == 1, "many": count >= 1}[manifest.sources]
-    if not right:
-        wanted = {"none": "no source", "one": "one source", "many": "one or more sources"}
-        raise InvalidRequestError(
-            f"{manifest.name} takes {wanted[manifest.sources]}, not {count}.",
-            code="wrong_source_count",
-            errors=[FieldError("/input/source", f"{count} given")],
-        )
-    for index, source in enumerate(media.sources):
-        if source.kind is not MediaKind.IMAGE:
-            raise InvalidRequestError(
-                f"A source must be a picture, not {source.media_type}.",
-                code="unsupported_media",
-                errors=[FieldError(f"/input/source/{index}", f"is a {source.kind}")],
-            )
-
-
-def _pointer(prefix: str, location: tuple[int | str, ...]) -> str:
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
-    return "/".join((prefix, *parts))
-
-
-def _refused(error: EngineError, pointer: str) -> ProblemError:
-    detail = error.detail
-    places = [FieldError(pointer, detail, error.code)] if pointer else []
-    return InvalidRequestError(detail, code=error.code, errors=places)

@@ -31,7 +31,10 @@ _COLLECT = text(
     DELETE FROM file USING due WHERE file.id = due.id RETURNING storage_key
     """
 )
-_KNOWN = text("SELECT storage_key FROM file WHERE storage_key = ANY(:keys)")
+_KNOWN = text(
+    "SELECT storage_key FROM file WHERE storage_key = ANY(:keys) UNION ALL"
+    " SELECT storage_key FROM tenant_model WHERE storage_key = ANY(:keys) AND deleted_at IS NULL"
+)
 
 
 def collect_expired(

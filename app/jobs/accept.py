@@ -23,13 +23,13 @@ from billing.leases import LEASE
 from billing.ledger import HOLD_SQL
 
 _COLUMNS: Final = (
-    "id, tenant_id, project_id, project, api_key_id, engine, model, params, inputs, priority,"
-    " status, end_user, metadata, webhook, consent, use_cache, request_id, quote, hold_id,"
-    " estimated_ms, start_deadline_at, max_runtime_s, attempt, progress_done, progress_total,"
-    " progress_unit, event_sequence"
+    "id, tenant_id, project_id, project, api_key_id, engine, model, tenant_model_id, params,"
+    " inputs, priority, status, end_user, metadata, webhook, consent, use_cache, request_id,"
+    " quote, hold_id, estimated_ms, start_deadline_at, max_runtime_s, attempt,"
+    " progress_done, progress_total, progress_unit, event_sequence"
 )
 _VALUES: Final = (
-    ":id, :tenant_id, :project_id, :project, :api_key_id, :engine, :model,"
+    ":id, :tenant_id, :project_id, :project, :api_key_id, :engine, :model, :tenant_model_id,"
     " CAST(:params AS jsonb), CAST(:inputs AS jsonb), :priority, 'queued', :end_user,"
     " CAST(:metadata AS jsonb), CAST(:webhook AS jsonb), :consent, :use_cache, :request_id,"
     " CAST(:quote AS jsonb), :hold_id, :estimated_ms,"

@@ -22,6 +22,7 @@ class Job(Base):
     api_key_id: Mapped[str]
     engine: Mapped[str]
     model: Mapped[str]  # always name@version, resolved at submit
+    tenant_model_id: Mapped[str | None]  # set when `model` is one of the tenant's own
     params: Mapped[dict[str, Any]]
     inputs: Mapped[dict[str, Any]]  # {"target": file id, "source": [file ids]}
     priority: Mapped[str]

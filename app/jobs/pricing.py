@@ -16,6 +16,7 @@ from app.files.intake import Intake
 from app.jobs.inputs import JobFiles, brings_files, resolve_inputs
 from app.jobs.spec import JobRequest
 from app.jobs.usage import breakdown
+from app.weights.service import find_own
 from billing.amounts import from_number, to_number
 from billing.multipliers import multipliers_json
 from billing.quote import Quote
@@ -29,6 +30,7 @@ class Estimate:
     files: JobFiles
     prepared: PreparedWork
     quote: Quote
+    own_model_id: str | None  # the model is one of the tenant's own
 
 
 def estimate(
@@ -44,11 +46,25 @@ def estimate(
 
     ``batch_items`` is how many jobs are sent together: a card may make them cheaper.
     """
+    own = find_own(
+        session,
+        catalog,
+        tenant_id=intake.tenant_id,
+        engine=request.engine,
+        model=request.model,
+    )
+    version = own.version if own else None
     if brings_files(request.input):
-        catalog.check(engine=request.engine, model=request.model, params=request.params)
+        catalog.check(
+            engine=request.engine, model=request.model, params=request.params, own=version
+        )
     files = resolve_inputs(session, wanted=request.input, intake=intake)
     prepared = catalog.prepare(
-        engine=request.engine, model=request.model, params=request.params, media=files.media()
+        engine=request.engine,
+        model=request.model,
+        params=request.params,
+        media=files.media(),
+        own=version,
     )
     quote = catalog.quote(
         session,
@@ -57,7 +73,9 @@ def estimate(
         batch_items=batch_items,
         now=now,
     )
-    return Estimate(files=files, prepared=prepared, quote=quote)
+    return Estimate(
+        files=files, prepared=prepared, quote=quote, own_model_id=own.id if own else None
+    )
 
 
 def check_token_quota(quote: Quote, token_quota: Decimal | None) -> None:

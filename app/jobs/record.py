@@ -41,6 +41,7 @@ class Claimed:
     attempt: int  # the fence of every later write
     engine: str
     model: str  # name@version
+    tenant_model_id: str | None  # the tenant's own, not one of the platform's
     params: dict[str, Any]
     inputs: dict[str, Any]  # {"target": file id, "source": [file ids]}
     use_cache: bool  # an earlier result of the same question may be given

@@ -121,7 +121,8 @@ def submit(
         batch_items=batch_items,
         now=now,
     )
-    catalog.require_weights(found.prepared.model)
+    if found.own_model_id is None:
+        catalog.require_weights(found.prepared.model)
     check_token_quota(found.quote, request.token_quota)
     job = _values(session, box=box, caller=caller, request=request, found=found)
     job["request_id"] = request_id
@@ -210,6 +211,7 @@ def _values(
         "api_key_id": caller.key_id,
         "engine": found.prepared.engine,
         "model": found.prepared.model.id,
+        "tenant_model_id": found.own_model_id,
         "params": found.prepared.params,
         "inputs": found.files.ids(),
         "priority": request.priority,

@@ -28,8 +28,8 @@ _OPENED = """
     opened AS (
         INSERT INTO attempt (job_id, number, worker) SELECT id, attempt, :worker FROM claimed
     )
-    SELECT id AS job_id, tenant_id, attempt, engine, model, params, inputs, use_cache,
-        max_runtime_s,
+    SELECT id AS job_id, tenant_id, attempt, engine, model, tenant_model_id, params, inputs,
+        use_cache, max_runtime_s,
         created_at, (extract(epoch FROM started_at - created_at) * 1000)::integer AS queue_ms
     FROM claimed
 """

@@ -27,6 +27,7 @@ MODELS = (
     "app.files.models",
     "app.jobs.models",
     "app.webhooks.models",
+    "app.weights.models",
     "app.anomalies.models",
 )
 

@@ -21,6 +21,7 @@ from app.files.models import File
 from app.jobs.record import JobRow
 from app.jobs.spec import JobInput, JobRequest, Ref, Text, WebAddress
 from app.jobs.view import job_view
+from app.weights.service import find_own
 from engines.spec import MediaKind
 
 blueprint = APIBlueprint("yolo", __name__, url_prefix="/yolo", tag="Existing clients")
@@ -128,7 +129,7 @@ def _read(intake: Intake) -> Asked:
         return _from_form(intake)
     document = request.get_json()
     wanted = validated(DetectionRequest, document)
-    _check(wanted)
+    _check(wanted, intake)
     return Asked(_job(wanted, _fetched(wanted, intake)), requested(document))
 
 
@@ -142,7 +143,7 @@ def _from_form(intake: Intake) -> Asked:
     only_parts(files=("image",), fields=(*TEXT_FIELDS, *JSON_FIELDS))
     document = _fields()
     wanted = validated(DetectionOptions, document)
-    _check(wanted)
+    _check(wanted, intake)
     if wanted.image_url is not None and not request.files:
         return Asked(_job(wanted, intake.store_url(wanted.image_url)), requested(document))
     part = one_file("image")
@@ -166,9 +167,18 @@ def _fields() -> dict[str, Any]:
     return document
 
 
-def _check(wanted: DetectionOptions) -> None:
+def _check(wanted: DetectionOptions, intake: Intake) -> None:
     """Refuse what cannot run before anything is fetched."""
-    services().catalog.check(engine=ENGINE, model=wanted.model, params=wanted.params())
+    catalog = services().catalog
+    own = find_own(
+        intake.session, catalog, tenant_id=intake.tenant_id, engine=ENGINE, model=wanted.model
+    )
+    catalog.check(
+        engine=ENGINE,
+        model=wanted.model,
+        params=wanted.params(),
+        own=own.version if own else None,
+    )
 
 
 def _job(wanted: DetectionOptions, file: File) -> JobRequest:

@@ -1,0 +1,1 @@
+"""Tenants' own weights: taken in after a trial, private to their tenant, run in a jail."""

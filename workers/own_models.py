@@ -1,0 +1,34 @@
+"""The model of a job: the platform's, or the tenant's own brought to this machine."""
+
+from app.jobs.record import Claimed
+from app.weights.models import TenantModel
+from app.weights.service import as_version
+from engines.errors import InvalidInputError
+from engines.manifest import ModelVersion
+from workers.services import Services
+
+
+def model_of(services: Services, claimed: Claimed) -> ModelVersion:
+    """What the job runs on.
+
+    A tenant's weights are copied from storage at their first job on this machine, under their
+    sha256, into the folder whose files are only ever opened in a confined process.
+
+    Raises:
+        InvalidInputError: ``unknown_model``, or ``model_gone`` when the tenant deleted it.
+    """
+    if claimed.tenant_model_id is None:
+        return services.registry.resolve(claimed.engine, claimed.model)
+    with services.relaxed() as session:
+        row = session.get(TenantModel, claimed.tenant_model_id)
+    if row is None or row.deleted_at is not None or row.tenant_id != claimed.tenant_id:
+        message = f"{claimed.model} was deleted before the job ran. Upload it again."
+        raise InvalidInputError(message, code="model_gone")
+    model = as_version(row, services.registry.resolve(row.engine, row.base))
+    if not services.registry.available(model):
+        path = services.storage.path(row.storage_key)
+        if not path.is_file():
+            message = f"The weights of {claimed.model} are no longer stored. Upload them again."
+            raise InvalidInputError(message, code="model_gone")
+        services.registry.adopt(path, model)
+    return model
