@@ -33,6 +33,7 @@ class Balance:
     held: MicroTokens
     debt: MicroTokens  # charged and not paid; what open holds have borrowed is in ``held``
     grants: tuple[GrantLeft, ...]
+    credit: MicroTokens  # what a postpaid tenant may still owe
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ _BALANCE = text(
     """
     SELECT w.available, w.held,
            w.debt - coalesce((SELECT c.held FROM billing.token_grant c WHERE c.id = w.credit_grant),
-                             0) AS owed, g.id, g.kind, g.remaining, g.priority, g.expires_at,
+                             0) AS owed,
+           CASE w.mode WHEN 'postpaid' THEN w.debt_limit - w.debt ELSE 0 END AS credit,
+           g.id, g.kind, g.remaining, g.priority, g.expires_at,
            g.expires_at <= coalesce(:now, clock_timestamp()) AS lapsed, p.token_price
       FROM billing.wallet w LEFT JOIN billing.token_grant g ON g.wallet = w.id AND g.open
       LEFT JOIN billing.purchase p ON p.token_grant = g.id
@@ -114,6 +117,7 @@ def balance(session: Session, tenant: str, *, now: datetime | None = None) -> Ba
             for row in rows
             if row["id"] is not None and not row["lapsed"]
         ),
+        credit=MicroTokens(rows[0]["credit"]),
     )
 
 

@@ -95,7 +95,9 @@ class QuoteObject(Document):
     multipliers: list[QuoteMultiplier]
     balance: Tokens
     balance_after: Tokens = Field(description="below 0 when the balance does not cover the quote")
-    sufficient: bool
+    sufficient: bool = Field(
+        description="the balance, or what a postpaid tenant may owe, covers it"
+    )
 
 
 class JobQuote(Document):

@@ -12,6 +12,7 @@ import click
 from app.catalog.preview import PREVIEW_PERIOD, comparison_view
 from app.catalog.rules import FOR_TENANTS, publish_checked_rule
 from app.catalog.sentence import price_sentence
+from app.cli.calibrate import calibrate
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.on_database import ACTOR, tenant_id_of, transaction
@@ -34,6 +35,9 @@ def ratecards() -> None:
     Acts on DATABASE_URL, else on the platform that runs in this PIXELMETER_HOME. A published
     version never changes; jobs keep the version they were quoted with.
     """
+
+
+ratecards.add_command(calibrate)
 
 
 @ratecards.command(name="list", short_help="Every version of every card.")

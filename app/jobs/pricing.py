@@ -131,7 +131,8 @@ def quote_request(
         batch_items=batch_items,
         now=now,
     )
-    available = balance(session, intake.tenant_id).available
+    wallet = balance(session, intake.tenant_id)
+    available = wallet.available
     facts = quote_facts(found.quote)
     del facts["micro_tokens"], facts["multipliers_exact"]
     return {
@@ -139,5 +140,5 @@ def quote_request(
         "model": found.prepared.model.id,
         "balance": to_number(available),
         "balance_after": to_number(available - found.quote.amount),
-        "sufficient": available >= found.quote.amount,
+        "sufficient": available + wallet.credit >= found.quote.amount,
     }

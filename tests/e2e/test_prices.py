@@ -107,3 +107,26 @@ def test_an_operator_previews_and_publishes_a_card(platform, tmp_path):
     moved = ("ratecards", "rule", "time_of_day", "everybody", rule, "--from", start)
     assert "version 1" in platform.run(*moved).stdout
     assert "time_of_day" in platform.run("ratecards", "rules").stdout
+
+
+def test_a_customer_saves_a_statement_and_an_operator_ends_the_month(platform, tmp_path):
+    made = platform.run("admin", "tenants", "create", "bookworm").stdout
+    key = re.search(r"pm_live_\w+", made)[0]
+    bookworm = type(platform)(platform.folder, {**platform.environment, "PIXELMETER_API_KEY": key})
+    assert "80.00 CNY" in platform.run("admin", "pack", "bookworm", "10k").stdout
+    assert "1,000 tokens" in platform.run("admin", "subscribe", "bookworm", "monthly").stdout
+    assert "closing balance" in bookworm.run("statement").stdout
+    for form in ("csv", "pdf", "html"):
+        bookworm.run("statement", "--out", str(tmp_path / f"statement.{form}"))
+    assert (tmp_path / "statement.csv").read_text().splitlines()[-1].endswith(",1000,11000")
+    assert (tmp_path / "statement.pdf").read_bytes().startswith(b"%PDF-")
+    assert "invoices issued" in platform.run("admin", "month-end").stdout
+    assert "no invoices yet" in bookworm.run("invoices").stdout
+
+
+def test_a_card_is_calibrated_on_what_ran_or_says_what_is_missing(platform, tmp_path):
+    asked = ("ratecards", "calibrate", "--card", "yolo", "--out", str(tmp_path / "yolo.toml"))
+    done = platform.run(*asked, check=False)
+    enough = done.returncode == 0
+    assert enough or "cannot be calibrated" in done.stderr
+    assert (tmp_path / "yolo.toml").exists() == enough

@@ -105,6 +105,17 @@ def test_a_quote_tells_the_balance_after_it_and_whether_it_suffices(
     assert poor["balance_after"] == -poor["max_tokens"]
 
 
+def test_what_a_postpaid_tenant_may_owe_makes_a_quote_sufficient(
+    admin: Caller, pauper: Caller, photo: bytes
+) -> None:
+    body = job_body(pauper.upload(photo).json["id"])
+    path = f"/v1/admin/tenants/{pauper.tenant_id}"
+    assert pauper.post("/v1/quotes", json=body).json["sufficient"] is False
+    admin.send("PATCH", path, json={"mode": "postpaid", "debt_limit": 1})
+    assert pauper.post("/v1/quotes", json=body).json["sufficient"] is True
+    assert pauper.post("/v1/jobs", json=body).status_code == 202
+
+
 @pytest.mark.parametrize(
     ("rule", "status", "code"),
     [

@@ -1,15 +1,18 @@
 """Invoices, statements, packs and subscriptions over HTTP."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
+from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from billing.settlement import settle
 from tests.app.api.callers import Caller, assert_problem, job_body, run_and_settle
 from tests.app.api.test_openapi import fits
+from tests.billing.till import Till
 from tests.billing.worked_examples import MONTHS
 
 
@@ -42,6 +45,36 @@ def test_the_month_end_on_demand_issues_what_is_due_once(
     assert answer.json["total"] == "0.00"
     foreign = stranger.get(f"/v1/invoices/{newest['number']}")
     assert_problem(foreign, status=404, code="invoice_not_found")
+
+
+def test_a_postpaid_month_is_invoiced_by_its_tiers(
+    admin: Caller, caller: Caller, client: FlaskClient, sessions: sessionmaker[Session]
+) -> None:
+    """Every worked example of the price list, used last month and read from the API."""
+    then = datetime.now(UTC).replace(day=1) - timedelta(days=10)
+    expected, keys = {}, {}
+    for index, (price_list, tokens, total) in enumerate(MONTHS):
+        made = admin.post("/v1/admin/tenants", json={"name": f"month {index}"}).json["id"]
+        terms = {"mode": "postpaid", "debt_limit": 10_000_000}
+        assert admin.send("PATCH", f"/v1/admin/tenants/{made}", json=terms).status_code == 200
+        rule = {"kind": "tenant_price_list", "subject": made, "body": {"price_list": price_list}}
+        assert admin.post("/v1/admin/pricing-rules", json=rule).status_code == 201
+        keys[made] = admin.post(f"/v1/admin/tenants/{made}/keys", json={}).json["key"]
+        expected[made] = total
+        if tokens:
+            with sessions.begin() as session:
+                till, job = Till(session), f"job_{index}"
+                till.hold(job, tokens, tenant=made, now=then)
+                till.end(job, images=tokens, quoted=tokens, tenant=made)
+                settle(session, job=job, now=then)
+    with sessions.begin() as session:
+        session.execute(text("UPDATE tenant SET created_at = :then"), {"then": then})
+    _month_end(admin)
+    found = {}
+    for tenant_id, key in keys.items():
+        listed = Caller(client, key, tenant_id).get("/v1/invoices").json["data"]
+        found[tenant_id] = listed[0]["total"]
+    assert found == expected
 
 
 @pytest.mark.usefixtures("last_month")
