@@ -70,7 +70,7 @@ _SETTLE = text(
                m.settled_at
           FROM moved m
           JOIN billing.usage_record u ON u.job = m.job
-          JOIN unnest(:jobs, CAST(:statuses AS text[]), CAST(:quantities AS text[]),
+          JOIN unnest(CAST(:jobs AS text[]), CAST(:statuses AS text[]), CAST(:quantities AS text[]),
                       CAST(:lines AS text[])) a (job, status, quantities, lines) ON a.job = m.job
          WHERE m.outcome IN ('settled', 'late')
         RETURNING job, status, charged, released, lapsed, absorbed, available_after

@@ -246,17 +246,27 @@ def expire_due(session: Session, *, limit: int = 100) -> list[str]:
 
 
 def mark_settled(session: Session, *, settlement: Settlement) -> JobRow | None:
-    """Write what the job cost; in the transaction of the settlement itself.
+    """``mark_all_settled`` for one job; None if it was marked before."""
+    rows = mark_all_settled(session, settlements=[settlement])
+    return rows[0] if rows else None
 
-    Returns the row for the webhook snapshot, or None if the job was marked before. Wakes those
-    who wait for the job (channel ``pixelmeter_settled``) when the transaction commits.
+
+def mark_all_settled(session: Session, *, settlements: Sequence[Settlement]) -> list[JobRow]:
+    """Write what jobs cost; in the transaction of the settlements themselves, in two statements.
+
+    Returns the rows for the webhook snapshots, without jobs that were marked before. Wakes those
+    who wait for the jobs (channel ``pixelmeter_settled``) when the transaction commits.
     """
-    job = one_row(session.execute(statements.SETTLING, {"job_id": settlement.job}))
-    if job is None:
-        return None
-    usage = public_usage(job, report=job["usage_report"], settlement=settlement)
-    told = {"job_id": settlement.job, "usage": _json(usage)}
-    return one_row(session.execute(statements.SETTLED, told))
+    by_job = {settlement.job: settlement for settlement in settlements}
+    jobs = all_rows(session.execute(statements.SETTLING, {"job_ids": list(by_job)}))
+    if not jobs:
+        return []
+    usages = [
+        _json(public_usage(job, report=job["usage_report"], settlement=by_job[job["id"]]))
+        for job in jobs
+    ]
+    told = {"job_ids": [job["id"] for job in jobs], "usages": usages}
+    return list(all_rows(session.execute(statements.SETTLED, told)))
 
 
 def _names(statuses: frozenset[JobStatus]) -> list[str]:

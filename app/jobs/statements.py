@@ -127,15 +127,17 @@ GIVE_BACK = text(
 SETTLING = text(
     "SELECT job.*, attempt.usage_report FROM job LEFT JOIN attempt"
     " ON attempt.job_id = job.id AND attempt.number = job.attempt"
-    " WHERE job.id = :job_id AND job.settled_at IS NULL FOR UPDATE OF job"
+    " WHERE job.id = ANY(:job_ids) AND job.settled_at IS NULL ORDER BY job.id FOR UPDATE OF job"
 )
 SETTLED = text(
     """
     WITH settled AS (
-        UPDATE job SET usage = CAST(:usage AS jsonb), settled_at = clock_timestamp()
-        WHERE id = :job_id RETURNING *
+        UPDATE job SET usage = CAST(told.usage AS jsonb), settled_at = clock_timestamp()
+        FROM unnest(CAST(:job_ids AS varchar[]), CAST(:usages AS text[])) told (id, usage)
+        WHERE job.id = told.id RETURNING job.*
     )
     SELECT settled.* FROM settled, LATERAL pg_notify('pixelmeter_settled', settled.id)
+    ORDER BY settled.id
     """
 )
 

@@ -4,24 +4,21 @@ The only writer of events, deliveries and attempts. Nothing here commits or talk
 Times are the database's.
 """
 
-import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from app.ids import new_id
-from app.tenants.models import Tenant
 from app.webhooks import statements
-from app.webhooks.events import EventType, wants
-from app.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from app.webhooks.destinations import Destination, Directory
+from app.webhooks.events import EventType
+from app.webhooks.models import WebhookEndpoint, WebhookEvent
 from app.webhooks.schedule import next_attempt_delay, retry_after
 from app.webhooks.snapshot import render
-from app.webhooks.subscription import origin
 
 LANE_CAP = 2  # deliveries under way per endpoint: a slow receiver holds no more senders than this
 HTTP_GONE = 410
@@ -61,11 +58,18 @@ class AttemptResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Destination:
-    url: str
-    secret: bytes
-    lane: str
-    endpoint_id: str | None
+class News:
+    """An event that is to be booked.
+
+    ``data`` is the snapshot, JSON-ready: what is stored now is what is sent, whenever. Of one job
+    there is one event of a type; a second one is ignored.
+    """
+
+    tenant_id: str  # whose endpoints hear of it
+    event: EventType
+    data: Mapping[str, Any]
+    job_id: str | None = None
+    job_webhook: Mapping[str, Any] | None = None  # as stored in ``job.webhook``
 
 
 def record_event(
@@ -78,40 +82,58 @@ def record_event(
     job_id: str | None = None,
     job_webhook: Mapping[str, Any] | None = None,
 ) -> str | None:
-    """Book an event and its deliveries in the caller's transaction; wakes the sender on commit.
+    """``record_events`` for one event; its id, or None when nobody wants it or it was booked."""
+    news = News(tenant_id, event, data, job_id, job_webhook)
+    booked = record_events(session, [news], at=at)
+    return booked[0] if booked else None
 
-    Args:
-        session: its transaction also makes the change that the event tells of.
-        tenant_id: whose endpoints hear of it.
-        event: what happened.
-        data: the snapshot, JSON-ready; what is stored now is what is sent, whenever.
-        at: when it happened.
-        job_id: the job it is about; one event of a type per job, a second one is ignored.
-        job_webhook: the job's own webhook as stored in ``job.webhook``.
+
+def record_events(session: Session, news: Sequence[News], *, at: datetime) -> list[str]:
+    """Book events and their deliveries in the caller's transaction; wakes the sender on commit.
+
+    The transaction also makes the changes that the events tell of. At most one event for each job.
 
     Returns:
-        The event's id, or None when nobody wants it or it was booked before.
+        The ids of the events that somebody wants and that were not booked before.
     """
-    wanted = list(_destinations(session, tenant_id, event, job_webhook))
+    directory = Directory(session, [each.tenant_id for each in news])
+    wanted = {
+        new_id("evt"): (each, found)
+        for each in news
+        if (found := list(directory.destinations(each.tenant_id, each.event, each.job_webhook)))
+    }
     if not wanted:
-        return None
-    sequence = session.execute(statements.NEXT_SEQUENCE, {"job_id": job_id}).scalar_one()
-    event_id = session.execute(
-        insert(WebhookEvent)
-        .values(
-            id=new_id("evt"),
-            tenant_id=tenant_id,
-            job_id=job_id,
-            type=event.value,
-            sequence=sequence,
-            body=render(event, at=at, sequence=sequence, data=data),
+        return []
+    jobs = [each.job_id for each, _ in wanted.values()]
+    last = session.execute(statements.LAST_SEQUENCES, {"job_ids": jobs})
+    sequences = {row.job_id: row.sequence + 1 for row in last}
+    rows = [
+        (event_id, each, sequences.get(each.job_id, 1)) for event_id, (each, _) in wanted.items()
+    ]
+    booked = set(
+        session.scalars(
+            statements.INSERT_EVENTS,
+            {
+                "ids": [event_id for event_id, _, _ in rows],
+                "tenant_ids": [each.tenant_id for _, each, _ in rows],
+                "job_ids": jobs,
+                "types": [each.event.value for _, each, _ in rows],
+                "sequences": [sequence for _, _, sequence in rows],
+                "bodies": [
+                    render(each.event, at=at, sequence=sequence, data=each.data)
+                    for _, each, sequence in rows
+                ],
+            },
         )
-        .on_conflict_do_nothing()
-        .returning(WebhookEvent.id)
-    ).scalar_one_or_none()
-    if event_id is not None:
-        _book(session, tenant_id, event_id, wanted)
-    return event_id
+    )
+    deliveries = [
+        (event_id, each.tenant_id, place)
+        for event_id, (each, places) in wanted.items()
+        if event_id in booked
+        for place in places
+    ]
+    _book(session, deliveries)
+    return sorted(booked)
 
 
 def record_test(session: Session, *, endpoint: WebhookEndpoint, at: datetime) -> str:
@@ -127,50 +149,27 @@ def record_test(session: Session, *, endpoint: WebhookEndpoint, at: datetime) ->
             body=render(EventType.TEST, at=at, sequence=1, data=data),
         )
     )
-    here = _Destination(endpoint.url, endpoint.secret, endpoint.id, endpoint.id)
-    _book(session, endpoint.tenant_id, event_id, [here])
+    here = Destination(endpoint.url, endpoint.secret, endpoint.id, endpoint.id)
+    _book(session, [(event_id, endpoint.tenant_id, here)])
     return event_id
 
 
-def _destinations(
-    session: Session, tenant_id: str, event: EventType, job_webhook: Mapping[str, Any] | None
-) -> Iterator[_Destination]:
-    if job_webhook is not None and wants(job_webhook.get("events") or (), event):
-        sealed = job_webhook.get("secret")
-        own = base64.b64decode(sealed) if sealed else _default_secret(session, tenant_id)
-        url = str(job_webhook["url"])
-        yield _Destination(url, own, f"{tenant_id} {origin(url)}", None)
-    endpoints = session.scalars(
-        select(WebhookEndpoint).where(
-            WebhookEndpoint.tenant_id == tenant_id, WebhookEndpoint.enabled
-        )
-    )
-    for endpoint in endpoints:
-        if wants(endpoint.events, event):
-            yield _Destination(endpoint.url, endpoint.secret, endpoint.id, endpoint.id)
-
-
-def _default_secret(session: Session, tenant_id: str) -> bytes:
-    return session.execute(select(Tenant.webhook_secret).where(Tenant.id == tenant_id)).scalar_one()
-
-
-def _book(session: Session, tenant_id: str, event_id: str, wanted: list[_Destination]) -> None:
-    rows = [
+def _book(session: Session, deliveries: Sequence[tuple[str, str, Destination]]) -> None:
+    """One row for each (event, tenant, destination)."""
+    if not deliveries:
+        return
+    session.execute(
+        statements.INSERT_DELIVERIES,
         {
-            "id": new_id("dlv"),
-            "event_id": event_id,
-            "tenant_id": tenant_id,
-            "endpoint_id": each.endpoint_id,
-            "lane": each.lane,
-            "url": each.url,
-            "secret": each.secret,
-            "status": "pending",
-            "attempts": 0,
-        }
-        for each in wanted
-    ]
-    # An endpoint at the same address as the job's own webhook hears of it once.
-    session.execute(insert(WebhookDelivery).values(rows).on_conflict_do_nothing())
+            "ids": [new_id("dlv") for _ in deliveries],
+            "event_ids": [event_id for event_id, _, _ in deliveries],
+            "tenant_ids": [tenant_id for _, tenant_id, _ in deliveries],
+            "endpoint_ids": [place.endpoint_id for _, _, place in deliveries],
+            "lanes": [place.lane for _, _, place in deliveries],
+            "urls": [place.url for _, _, place in deliveries],
+            "secrets": [place.secret for _, _, place in deliveries],
+        },
+    )
     session.execute(statements.NOTIFY_DELIVERIES)
 
 

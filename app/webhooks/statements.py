@@ -4,9 +4,30 @@ from sqlalchemy import text
 
 NOTIFY_DELIVERIES = text("SELECT pg_notify('pixelmeter_deliveries', '')")
 
-NEXT_SEQUENCE = text(
-    "SELECT coalesce(max(sequence), 0) + 1 FROM webhook_event"
-    " WHERE job_id = CAST(:job_id AS varchar)"
+LAST_SEQUENCES = text(
+    "SELECT job_id, max(sequence) AS sequence FROM webhook_event"
+    " WHERE job_id = ANY(CAST(:job_ids AS varchar[])) GROUP BY job_id"
+)
+INSERT_EVENTS = text(
+    """
+    INSERT INTO webhook_event (id, tenant_id, job_id, type, sequence, body)
+    SELECT * FROM unnest(CAST(:ids AS varchar[]), CAST(:tenant_ids AS varchar[]),
+                         CAST(:job_ids AS varchar[]), CAST(:types AS varchar[]),
+                         CAST(:sequences AS integer[]), CAST(:bodies AS text[]))
+    ON CONFLICT DO NOTHING RETURNING id
+    """
+)
+# An endpoint at the same address as the job's own webhook hears of it once.
+INSERT_DELIVERIES = text(
+    """
+    INSERT INTO webhook_delivery (id, event_id, tenant_id, endpoint_id, lane, url, secret, status,
+                                  attempts)
+    SELECT d.*, 'pending', 0
+      FROM unnest(CAST(:ids AS varchar[]), CAST(:event_ids AS varchar[]),
+                  CAST(:tenant_ids AS varchar[]), CAST(:endpoint_ids AS varchar[]),
+                  CAST(:lanes AS varchar[]), CAST(:urls AS text[]), CAST(:secrets AS bytea[])) d
+    ON CONFLICT DO NOTHING
+    """
 )
 
 # One step per lane that has anything pending (a skip scan over the partial index), and from each

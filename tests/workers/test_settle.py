@@ -107,14 +107,14 @@ def test_one_job_that_cannot_be_settled_holds_up_no_other(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [finished(platform) for _ in range(4)]
-    real = settle.mark_settled
+    real = settle.mark_all_settled
 
-    def mark(session: Session, *, settlement: Any) -> Any:
-        if settlement.job == jobs[1]:
+    def mark(session: Session, *, settlements: Any) -> Any:
+        if jobs[1] in {settlement.job for settlement in settlements}:
             raise KeyError("a bug")
-        return real(session, settlement=settlement)
+        return real(session, settlements=settlements)
 
-    monkeypatch.setattr(settle, "mark_settled", mark)
+    monkeypatch.setattr(settle, "mark_all_settled", mark)
     assert drain(platform.services) == 3
     assert [platform.job(job)["settled_at"] is None for job in jobs] == [False, True, False, False]
     monkeypatch.undo()
