@@ -44,6 +44,9 @@ format: $(READY) ## rewrite the sources in the house's format
 test: $(READY) ## the whole suite on real PostgreSQL, Redis and Celery (T=path for a part)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
+fuzz: $(READY) ## the ledger's properties with 10 000 examples of 50 steps each
+	PIXELMETER_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -n 0 --timeout 0 tests/billing/test_ledger_properties.py -k any_order
+
 bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
 	$(BIN)/python tests/bench/run.py
 

@@ -6,6 +6,7 @@ transfers say; ``void`` gives back a hold whose job left nothing to settle. ``re
 what remains of a grant and is an ordinary action of an operator.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -104,6 +105,7 @@ def reverse(
         select(transfer).where(transfer.c.journal == journal_id).order_by(transfer.c.seq.desc())
     ).mappings()
     lines = [Line(row["credit"], row["debit"], row["amount"], row["token_grant"]) for row in booked]
+    _refuse_expired(session, lines, now=now)
     try:
         with session.begin_nested():
             made = ledger.book(
@@ -120,12 +122,24 @@ def reverse(
                 now=now,
             )
     except IntegrityError as error:
-        raise CorrectionError(
-            f"what entry {journal_id} gave is spent, held or expired; refund or grant instead",
-            code="reversal_impossible",
-        ) from error
+        raise _impossible() from error
     amount = MicroTokens(sum(line.amount for line in lines))
     return Correction(made, wallet_id, amount, created=True)
+
+
+def _refuse_expired(session: Session, lines: Sequence[Line], *, now: datetime) -> None:
+    """Tokens never go back to a grant whose time is over."""
+    given = [line.grant for line in lines if line.credit == "available"]
+    over = select(token_grant.c.id).where(
+        token_grant.c.id.in_(given), token_grant.c.expires_at <= now
+    )
+    if session.scalars(over).first() is not None:
+        raise _impossible()
+
+
+def _impossible() -> CorrectionError:
+    detail = "what the entry moved is spent, held or expired since; refund or grant instead"
+    return CorrectionError(detail, code="reversal_impossible")
 
 
 def rebuild(

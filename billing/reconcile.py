@@ -214,10 +214,10 @@ def check(session: Session) -> list[Finding]:
         for code, query in CHECKS.items()
         for row in session.execute(text(query))
     ]
-    return [*findings, *_wrong_charges(session)]
+    return [*findings, *wrong_charges(session)]
 
 
-def _wrong_charges(session: Session) -> Iterator[Finding]:
+def wrong_charges(session: Session) -> Iterator[Finding]:
     """20. Charges that do not come out again from the quantities and the card they name."""
     rows = session.execute(_CHARGES, execution_options={"yield_per": _CHUNK}).mappings()
     for row in rows:

@@ -4,9 +4,9 @@ Written from the rules alone, so that the ledger can be held against it. Amounts
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
-NEVER = datetime.max
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -29,7 +29,7 @@ class ModelGrant:
         return (
             self.priority,
             self.expires_at is None,
-            NEVER if self.expires_at is None else self.expires_at.replace(tzinfo=None),
+            self.expires_at or NEVER,
             self.id,
         )
 

@@ -102,6 +102,14 @@ def test_what_is_spent_held_or_expired_cannot_be_taken_back(till):
     assert findings(till) == []
 
 
+def test_tokens_never_go_back_to_a_grant_whose_time_is_over(till):
+    grant = till.give(5, days=1)
+    revoke(till.session, grant_id=grant.id, amount=None, idem_key="r", actor="t", now=NOW)
+    with pytest.raises(CorrectionError) as refused:
+        undo(till, newest(till), days=2)
+    assert refused.value.code == "reversal_impossible"
+
+
 def test_holds_and_settlements_are_not_reversed(till):
     till.give(9)
     till.hold("a", 7)
