@@ -1,4 +1,4 @@
-"""The ``colorize`` engine: colour for black-and-white pictures, light untouched."""
+"""The ``colorize`` engine: colour for black-and-white pictures and videos, light untouched."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import chain
@@ -10,7 +10,8 @@ from engines.colorize.looking import Looker
 from engines.colorize.painters import load_lanes, load_painter
 from engines.colorize.params import ColorizeParams, Kind, typed
 from engines.colorize.pictures import Begun, Lane, PictureRuns
-from engines.colorize.report import picture_work
+from engines.colorize.report import picture_work, video_work
+from engines.colorize.videos import VideoRun
 from engines.errors import InvalidInputError
 from engines.manifest import Manifest, ModelVersion
 from engines.metering import StageClock
@@ -56,15 +57,19 @@ class Colorize:
         """Say the most this job can be; ``auto`` counts as the dearer ``building``."""
         wanted = typed(params)
         target = media.target
-        if target.kind is not MediaKind.IMAGE or media.sources:
-            message = "colorize takes one picture only for now; send a JPEG, PNG or WebP picture"
-            raise InvalidInputError(message, code="unsupported_media")
+        if media.sources:
+            message = "colorize takes one picture or video and no source; leave input.source out"
+            raise InvalidInputError(message, code="wrong_source_count")
         if wanted.fp16:
             message = "half precision needs a GPU, and none is set up here; send fp16 false"
             raise InvalidInputError(message, code="precision_unavailable")
-        self._check_size(target.width, target.height, wanted.upscale)
         kind = Kind.BUILDING if wanted.type is Kind.AUTO else wanted.type
-        return picture_work(model, wanted, kind=kind, size=(target.width, target.height))
+        size = (target.width, target.height)
+        if target.kind is MediaKind.VIDEO:
+            _check_video(wanted)
+            return video_work(model, kind=kind, frames=target.frames or 0, size=size)
+        self._check_size(*size, wanted.upscale)
+        return picture_work(model, wanted, kind=kind, size=size)
 
     def run(
         self, model: ModelVersion, params: BaseModel, files: InputFiles, context: RunContext
@@ -72,6 +77,8 @@ class Colorize:
         """Colour the picture and say what was believed to be seen."""
         item, clock = RunItem(model, params, files, context), StageClock()
         asked = typed(params)
+        if files.target_info.kind is MediaKind.VIDEO:
+            return self._run_video(item, clock)
         seen = self._pictures.see(item, clock)
         self._check_size(seen.scan.rows.width, seen.scan.rows.height, asked.upscale)
         chosen = seen_model(self._services.registry, model, asked, seen.looked.kind)
@@ -80,6 +87,15 @@ class Colorize:
         begun = self._pictures.begin(seen, chosen, loaded.value)
         [painted] = loaded.value.paint([begun.subject], tile=asked.tile_size)
         return self._pictures.finish(begun, painted, loaded.value)
+
+    def _run_video(self, item: RunItem, clock: StageClock) -> EngineResult:
+        asked, registry = typed(item.params), self._services.registry
+        _check_video(asked)
+        video = VideoRun.look(item, self._looker, clock, self._services.limits)
+        chosen = seen_model(registry, item.model, asked, video.looked.kind)
+        loaded = load_painter(chosen, self._services)
+        clock.add_cold_start(loaded.cold_start_ms)
+        return video.run(chosen, loaded.value, registry)
 
     def batch_key(
         self, model: ModelVersion, params: BaseModel, media: InputMedia
@@ -136,6 +152,12 @@ class Colorize:
                 "are made: use a smaller upscale"
             )
             raise InvalidInputError(message, code="image_too_large")
+
+
+def _check_video(asked: ColorizeParams) -> None:
+    if asked.upscale > 1 or asked.denoise or asked.scratch:
+        message = "upscale, denoise and scratch are for pictures; leave them out for a video"
+        raise InvalidInputError(message, code="option_unsupported")
 
 
 _KINDS = (Kind.PERSON, Kind.BUILDING)

@@ -54,6 +54,12 @@ class ColorizeParams(BaseModel):
         default=None,
         description="A network runs in tiles of this side if input_size is larger; null: whole.",
     )
+    denoise: Flag = Field(default=False, description="Take grain out of the light first.")
+    scratch: Flag = Field(default=False, description="Take scratches out of the light first.")
+    smoothing: Annotated[float, Field(ge=0, le=0.95)] = Field(
+        default=0.9,
+        description="Of a video: how much of a frame's colour comes from the frame before it.",
+    )
     fp16: Flag = Field(default=False, description="Half precision, where the model has it.")
 
 

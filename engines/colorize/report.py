@@ -21,6 +21,8 @@ def picture_work(
             "images": 1,
             "megapixels": width * height / 1_000_000,
             "upscaled": int(wanted.upscale > 1),
+            "denoised": int(wanted.denoise),
+            "descratched": int(wanted.scratch),
         },
         attributes={
             "media": MediaKind.IMAGE.value,
@@ -28,6 +30,20 @@ def picture_work(
             "type": kind.value,
             "width": width,
             "height": height,
+        },
+    )
+
+
+def video_work(model: ModelVersion, *, kind: Kind, frames: int, size: tuple[int, int]) -> Work:
+    """Frames of one size; ``size`` is width and height."""
+    return Work(
+        quantities={"frames": frames},
+        attributes={
+            "media": MediaKind.VIDEO.value,
+            "model": model.name,
+            "type": kind.value,
+            "width": size[0],
+            "height": size[1],
         },
     )
 

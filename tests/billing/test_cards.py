@@ -20,12 +20,12 @@ from tests.billing.till import NOW
 def test_every_shipped_engine_has_a_card(till):
     book = load_book(till.session, NOW)
     cards = {engine: book.card_for("anyone", engine).id for engine in ("face-swap", "colorize")}
-    assert cards == {"face-swap": "facefusion@1", "colorize": "ddcolor@1"}
+    assert cards == {"face-swap": "facefusion@1", "colorize": "ddcolor@2"}
     assert book.card_for("anyone", "detect").id == "yolo@1"
     assert set(book.cards) == {
         "facefusion@1",
         "facefusion-gpu@2",
-        "ddcolor@1",
+        "ddcolor@2",
         "yolo@1",
         "flat@1",
     }

@@ -137,7 +137,7 @@ def test_a_meter_that_claims_more_time_than_passed_is_bounded_and_marked(till):
 def test_work_that_its_card_cannot_price_is_released_and_marked(till):
     till.give(100)
     till.hold("a", 50)
-    till.end("a", work=Work({"images": 1}, {"type": "cat"}), card_id="ddcolor@1")
+    till.end("a", work=Work({"images": 1}, {"type": "cat"}), card_id="ddcolor@2")
     found = settle(till.session, job="a", now=NOW)
     assert found is not None
     assert (found.status, found.charged) == (ChargeStatus.UNPRICED, 0)

@@ -11,6 +11,9 @@ def test_the_defaults_leave_the_choice_to_the_model():
         "chroma": "guided",
         "upscale": 1,
         "tile_size": None,
+        "denoise": False,
+        "scratch": False,
+        "smoothing": 0.9,
         "fp16": False,
     }
 
@@ -34,6 +37,9 @@ def test_the_defaults_leave_the_choice_to_the_model():
         {"upscale": "2"},
         {"tile_size": 96},
         {"tile_size": 130},
+        {"denoise": 1},
+        {"smoothing": 1},
+        {"smoothing": -0.1},
         {"fp16": 1},
         {"checkpoint": "ddcolor"},
     ],
