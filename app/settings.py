@@ -34,6 +34,7 @@ class Settings:
     secret_key: str | None  # signs links, encrypts secrets; None: PIXELMETER_HOME/secret.key
     max_upload_bytes: int
     max_image_pixels: int
+    max_scan_pixels: int
     max_video_duration_s: int
     test_media: Path | None
     api_key: str | None = None  # what the command line sends; None: the one in dev.json
@@ -71,6 +72,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         secret_key=env.get("PIXELMETER_SECRET_KEY") or None,
         max_upload_bytes=_integer(env, "PIXELMETER_MAX_UPLOAD_BYTES", 512 * 1024 * 1024),
         max_image_pixels=_integer(env, "PIXELMETER_MAX_IMAGE_PIXELS", 25_000_000),
+        max_scan_pixels=_integer(env, "PIXELMETER_MAX_SCAN_PIXELS", 100_000_000),
         max_video_duration_s=_integer(env, "PIXELMETER_MAX_VIDEO_DURATION_S", 1800),
         test_media=Path(test_media).resolve() if test_media else None,
         api_key=env.get("PIXELMETER_API_KEY") or None,

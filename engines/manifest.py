@@ -59,6 +59,7 @@ class Manifest:
     sources: str  # none | one | many
     models: tuple[ModelVersion, ...]  # in order of preference
     aliases: dict[str, str] = field(default_factory=dict)
+    large_pictures: bool = False  # it streams: pictures up to ``MediaLimits.max_scan_pixels``
 
 
 class ManifestError(EngineFaultError):
@@ -112,6 +113,7 @@ def weights_file(table: Mapping[str, Any]) -> WeightsFile:
 
 def _manifest(table: Mapping[str, Any]) -> Manifest:
     known = {"name", "title", "description", "media", "sources", "models", "aliases"}
+    known |= {"large_pictures"}
     _refuse_unknown(table, known, "the engine")
     manifest = Manifest(
         name=_named(_text(table, "name"), "name"),
@@ -121,6 +123,7 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         sources=_text(table, "sources"),
         models=tuple(_model(model) for model in table.get("models", ())),
         aliases=dict(table.get("aliases", {})),
+        large_pictures=table.get("large_pictures", False) is True,
     )
     _check(manifest)
     return manifest

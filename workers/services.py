@@ -78,6 +78,7 @@ class Services:
         """How large media may be."""
         return MediaLimits(
             max_image_pixels=self.settings.max_image_pixels,
+            max_scan_pixels=self.settings.max_scan_pixels,
             max_video_duration_s=self.settings.max_video_duration_s,
         )
 

@@ -126,6 +126,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
 def _limits(settings: Settings) -> MediaLimits:
     return MediaLimits(
         max_image_pixels=settings.max_image_pixels,
+        max_scan_pixels=settings.max_scan_pixels,
         max_video_duration_s=settings.max_video_duration_s,
     )
 

@@ -11,6 +11,7 @@ from billing.errors import UnknownPriceError
 from billing.rates import RateCard
 from engines.errors import EngineError
 from engines.manifest import Manifest
+from engines.media.limits import MediaLimits
 from engines.spec import Engine, InputMedia, MediaKind
 
 ERRORS_MAX: Final = 50
@@ -43,8 +44,13 @@ def check_params(engine: Engine, params: Mapping[str, Any]) -> BaseModel:
         ) from error
 
 
-def check_media(manifest: Manifest, media: InputMedia) -> None:
-    """Refuse kinds and counts of media that the engine does not take."""
+def check_media(manifest: Manifest, media: InputMedia, limits: MediaLimits) -> None:
+    """Refuse kinds, counts and sizes of media that the engine does not take."""
+    _check_kinds(manifest, media)
+    _check_pixels(manifest, media, limits)
+
+
+def _check_kinds(manifest: Manifest, media: InputMedia) -> None:
     if media.target.kind not in manifest.media:
         raise InvalidRequestError(
             f"{manifest.name} works on {' and '.join(manifest.media)} targets, "
@@ -67,6 +73,22 @@ def check_media(manifest: Manifest, media: InputMedia) -> None:
                 f"A source must be a picture, not {source.media_type}.",
                 code="unsupported_media",
                 errors=[FieldError(f"/input/source/{index}", f"is a {source.kind}")],
+            )
+
+
+def _check_pixels(manifest: Manifest, media: InputMedia, limits: MediaLimits) -> None:
+    """Uploads are as large as the engine that takes the largest; the others refuse here."""
+    if manifest.large_pictures:
+        limits = limits.scans
+    pictures = {"/input/target": media.target}
+    pictures |= {f"/input/source/{index}": each for index, each in enumerate(media.sources)}
+    for pointer, info in pictures.items():
+        if info.kind is MediaKind.IMAGE and info.width * info.height > limits.max_image_pixels:
+            raise InvalidRequestError(
+                f"{manifest.name} takes pictures of at most {limits.max_image_pixels} pixels, not "
+                f"{info.width}x{info.height}: scale it down.",
+                code="image_too_large",
+                errors=[FieldError(pointer, f"has {info.width * info.height} pixels")],
             )
 
 

@@ -127,7 +127,7 @@ class Catalog:
                 pointer per field), or what the engine says about the media.
         """
         found, version, checked = self._check(engine, model, params, own)
-        check_media(found.manifest, media)
+        check_media(found.manifest, media, self._registry.limits)
         try:
             plan = found.plan(version, checked, media)
         except InvalidInputError as error:

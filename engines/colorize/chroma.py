@@ -94,12 +94,15 @@ def _toned_down(light: Light, colour: Colour, pixels: UnitPixels) -> UnitPixels:
 def _to_unit(light: Light, colour: Colour) -> UnitPixels:
     import cv2
 
-    lab = np.dstack([light, colour])
-    return np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), 0.0, 1.0)
+    lab = np.empty((*light.shape, 3), np.float32)
+    lab[..., 0], lab[..., 1:] = light, colour
+    pixels = np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR, dst=lab), np.float32)
+    return np.clip(pixels, 0.0, 1.0, out=pixels)
 
 
 def _rounded(pixels: UnitPixels, depth: Depth) -> Samples:
-    samples: Samples = np.rint(pixels * np.float32(np.iinfo(depth).max)).astype(depth)
+    pixels *= np.float32(np.iinfo(depth).max)
+    samples: Samples = np.rint(pixels, out=pixels).astype(depth)
     return samples
 
 

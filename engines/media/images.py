@@ -174,7 +174,7 @@ def _opened(path: Path, media_type: str, limits: MediaLimits) -> Iterator[Image.
         warnings.simplefilter("ignore")
         try:
             with Image.open(path, formats=[FORMATS[media_type]]) as image:
-                _check_size(image.size, limits)
+                check_size(image.size, limits)
                 _check_single(image, media_type)
                 yield image
         except (InvalidInputError, EngineFaultError):
@@ -187,7 +187,8 @@ def _opened(path: Path, media_type: str, limits: MediaLimits) -> Iterator[Image.
             raise _unreadable(error) from error
 
 
-def _check_size(size: tuple[int, int], limits: MediaLimits) -> None:
+def check_size(size: tuple[int, int], limits: MediaLimits) -> None:
+    """Refuse a picture by its header; raises ``image_too_large`` or ``media_unreadable``."""
     width, height = size
     if width <= 0 or height <= 0:
         raise InvalidInputError("the picture has no pixels", code="media_unreadable")

@@ -32,5 +32,6 @@ def probe(path: Path, limits: MediaLimits) -> MediaInfo:
         )
         raise InvalidInputError(message, code="unsupported_media")
     if media_type in FORMATS:
-        return probe_image(path, limits=limits)
+        # who takes the largest is asked when a job is sent
+        return probe_image(path, limits=limits.scans)
     return probe_video(path, limits)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
-from engines.media.images import read_image
+from engines.media.images import check_size, read_image
 from engines.media.limits import MediaLimits
 from engines.media.rows import IN_MEMORY_BYTES, ArrayRows, Depth, FileRows, Rows, Samples
 from engines.media.sniff import SNIFF_BYTES, sniff
@@ -82,6 +82,7 @@ def open_scan(path: Path, folder: Path, *, limits: MediaLimits) -> Scan:
 
     try:
         image = _upright(str(path))
+        check_size((image.width, image.height), limits.scans)
         colour = _plain(image)
         # a stream is read once: alpha comes from another look at the file
         alpha = _alpha(_upright(str(path))) if image.hasalpha() else None
