@@ -1,6 +1,8 @@
 """What a worker process has loaded: each network once, for as long as the process lives."""
 
-from collections.abc import Callable, Hashable
+import contextlib
+import ctypes
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -74,12 +76,28 @@ class Sessions:
             self._things[key] = thing
             return Loaded(value=thing, cold_start_ms=(perf_counter() - started) * 1000)
 
+    def forget(self, weights: Path) -> bool:
+        """Free the networks of one weights file; whether there were any. Call it between runs."""
+        with self._lock:
+            names = [key for key in self._things if isinstance(key, tuple) and str(weights) in key]
+            things = [self._things.pop(name) for name in names]
+        _close(things)
+        return bool(things)
+
     def close(self) -> None:
         """Free every network; the next call loads again."""
         with self._lock:
             things, self._things = list(self._things.values()), {}
-        for thing in things:
-            for part in thing if isinstance(thing, tuple) else (thing,):
-                close = getattr(part, "close", None)
-                if callable(close):
-                    close()
+        _close(things)
+
+
+def _close(things: Iterable[Any]) -> None:
+    for thing in things:
+        for part in thing if isinstance(thing, tuple) else (thing,):
+            close = getattr(part, "close", None)
+            if callable(close):
+                close()
+    del things
+    # The allocator keeps what was freed; a network's worth of it is worth giving back.
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

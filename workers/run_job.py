@@ -44,6 +44,17 @@ def execute(
         log.info("%s: nothing to claim; duplicate or late message dropped", job_id)
         return None
     attempt, claimed = begin(services, taken), taken.claimed
+    try:
+        return _run(services, attempt, worker=worker, engines=engines)
+    finally:
+        services.retirement.used(claimed.engine, claimed.model)
+        services.retirement.let_go(services.registry)
+
+
+def _run(
+    services: Services, attempt: Attempt, *, worker: str, engines: Sequence[str]
+) -> JobStatus | None:
+    claimed = attempt.claimed
     if claimed.tenant_model_id is not None:  # its network takes one picture at a time
         return _run_alone(services, attempt)
     key = batch_key(services, claimed.engine, claimed.model, claimed.params, _media(attempt))
@@ -74,14 +85,14 @@ def _media(attempt: Attempt) -> InputMedia | None:
 def _run_alone(services: Services, attempt: Attempt) -> JobStatus | None:
     try:
         verdict = earlier_result(services, attempt) or judge(
-            lambda: _run(services, attempt), stop_reason=lambda: attempt.lease.stop_reason
+            lambda: _engine_run(services, attempt), stop_reason=lambda: attempt.lease.stop_reason
         )
         return conclude(services, attempt, verdict)
     finally:
         attempt.close()
 
 
-def _run(services: Services, attempt: Attempt) -> EngineResult:
+def _engine_run(services: Services, attempt: Attempt) -> EngineResult:
     attempt.context.checkpoint()
     item = attempt.item(services)
     engine = services.registry.engine(attempt.claimed.engine)

@@ -23,6 +23,7 @@ from app.storage import Storage, open_storage
 from engines.media.limits import MediaLimits
 from engines.registry import Registry, open_registry
 from workers.attempt_lease import Renewer
+from workers.retirement import Retirement
 
 POOL_SIZE = 8  # as many as the webhook worker has threads; connections are opened when needed
 
@@ -106,6 +107,11 @@ class Services:
             fetch=_nothing_to_take_in,
             max_bytes=self.settings.max_upload_bytes,
         )
+
+    @cached_property
+    def retirement(self) -> Retirement:
+        """Lets go of networks whose model version was switched away."""
+        return Retirement()
 
     @cached_property
     def box(self) -> SecretBox:

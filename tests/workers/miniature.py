@@ -261,6 +261,9 @@ class FakeRegistry:
     def resolve(self, engine: str, model: str | None) -> ModelVersion:
         return self._registry.resolve(engine, model)
 
+    def is_active(self, engine: str, model: ModelVersion) -> bool:
+        return True
+
 
 def with_home(settings: Settings, home: Path) -> Settings:
     return replace(settings, home=home, storage_url=f"file://{home / 'files'}")

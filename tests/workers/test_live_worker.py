@@ -10,8 +10,10 @@ import pickle
 import shutil
 import signal
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ import psutil
 import psycopg
 import pytest
 
+from app.catalog.service import RESOLVED_TTL_S
 from app.db import open_engine, session_factory
+from engines.activation import activate, activate_previous
 from tests.conftest import _with_database
+from tests.networks import write_one_box
 from tests.workers.miniature import Platform, environment_of, settings_of
 from tests.workers.processes import BILLING, GPU, WEBHOOKS, Processes, wait_until
 from tests.workers.redis_server import RedisServer
@@ -221,6 +226,38 @@ def test_a_child_killed_in_the_middle_of_a_gathered_run_loses_nothing_and_charge
         assert charges(platform, job_id) == 1
     lost = "SELECT count(*) FROM attempt WHERE job_id = ANY(:ids) AND outcome = 'lost'"
     assert platform.scalar(lost, ids=jobs) >= 3
+    platform.reconcile()
+
+
+def test_versions_change_cleanly_while_a_hundred_jobs_flow(
+    platform: Platform, processes: Processes, pictures: dict[str, str], tmp_path: Path
+) -> None:
+    for class_id in (0, 2):
+        path = write_one_box(tmp_path / f"{class_id}.onnx", class_id=class_id)
+        platform.registry.add("yolov8m", path, licence="MIT", activate=False)
+    jobs: list[str] = []
+
+    def flow(count: int) -> None:
+        """Submit at 40 per second, as others do meanwhile."""
+        for _ in range(count):
+            jobs.append(submit(platform, pictures, "small", model="yolov8m"))
+            time.sleep(0.025)
+
+    flow(30)
+    activate(platform.registry, "detect", "yolov8m@2")
+    flow(100)  # longer than a process remembers what a name means
+    activate_previous(platform.registry, "detect", "yolov8m")
+    flow(20)
+    time.sleep(RESOLVED_TTL_S)
+    flow(5)
+    ended = [platform.wait_settled(job_id, timeout_s=90) for job_id in jobs]
+    assert {job["status"] for job in ended} == {"succeeded"}
+    assert {job["attempt"] for job in ended} == {1}
+    order = [name for name, _ in groupby(job["model"] for job in ended)]
+    assert order == ["yolov8m@1", "yolov8m@2", "yolov8m@1"]
+    for job in ended:
+        found = job["output"]["data"]["predictions"][0]["label"]
+        assert found == {"yolov8m@1": "person", "yolov8m@2": "car"}[job["model"]]
     platform.reconcile()
 
 
