@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
+from engines.detect.detection import Floats
 from engines.detect.labels import COCO, names_in
 from engines.errors import EngineFaultError
 from engines.runners.base import Runner
@@ -34,6 +37,26 @@ class ContractError(EngineFaultError):
 
     code = "weights_unreadable"
     retryable = False
+
+
+class NoNumbersError(EngineFaultError):
+    """Raised when a network's answer holds NaN or infinity; it would again."""
+
+    code = "network_output_invalid"
+    retryable = False
+
+
+def check_numbers(values: Floats) -> None:
+    """Raise ``NoNumbersError`` unless every value is a number.
+
+    Asked about what decides (scores of all rows, boxes of the chosen ones): to ask about every
+    number of an answer would cost as much as reading it.
+    """
+    if not np.isfinite(values).all():
+        raise NoNumbersError(
+            "the network gave NaN or infinity for this picture; nothing is charged. Export its "
+            "weights again, in fp32 if they are fp16"
+        )
 
 
 @dataclass(frozen=True, slots=True)

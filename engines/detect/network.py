@@ -10,7 +10,6 @@ from engines.detect.detector import Raw, Ready, shared
 from engines.detect.head import ContractError
 from engines.detect.labels import COCO, names_in
 from engines.detect.letterbox import Fit, lay_out
-from engines.errors import EngineFaultError
 from engines.metering import Execution
 from engines.runners.base import Array, Runner
 
@@ -28,13 +27,6 @@ class Family:
     fit: Callable[[Size, Size], Fit]  # picture, canvas
     feed: Callable[[Pixels], Array]  # canvas [h, w, 3] BGR -> [3, h, w]
     read: Read  # the outputs of one frame as detections
-
-
-class NoNumbersError(EngineFaultError):
-    """Raised when a network's output holds NaN or infinity; it would again."""
-
-    code = "network_output_invalid"
-    retryable = False
 
 
 class NetworkDetector:
@@ -66,11 +58,6 @@ class NetworkDetector:
 
     def read(self, raw: Raw, ready: Ready, question: Question) -> list[Detection]:
         """Detections of one frame; raises ``NoNumbersError``."""
-        if not all(np.isfinite(array.sum(dtype=np.float64)) for array in raw.values):
-            raise NoNumbersError(
-                f"this {self._family.name} network gave NaN or infinity for the picture; nothing "
-                "is charged. Export the weights again, in fp32 if they are fp16"
-            )
         outputs = [array.astype(np.float32, copy=False) for array in raw.values]
         return self._family.read(outputs, ready.fit, question, self.labels)
 

@@ -11,6 +11,7 @@ from math import ceil
 import numpy as np
 
 from engines.detect.detection import Floats
+from engines.detect.head import check_numbers
 from engines.detect.letterbox import Fit
 from engines.detect.mask import Mask
 
@@ -34,6 +35,7 @@ def masks_of(
     flat = prototypes.reshape(len(prototypes), -1)
     for row, box in zip(coefficients, boxes, strict=True):
         sums = (row @ flat).reshape(grid)
+        check_numbers(sums)
         height, width = scale.size
         x1, y1, x2, y2 = (max(ceil(value), 0) for value in box.tolist())
         down = scale.rows(sums.shape[0], y1, min(y2, height))

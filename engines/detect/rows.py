@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detect.detection import Floats, Question
-from engines.detect.head import CORNERS, DECIDED, ContractError, Head
+from engines.detect.head import CORNERS, DECIDED, ContractError, Head, check_numbers
 from engines.detect.nms import keep_best
 
 
@@ -42,6 +42,7 @@ def choose(rows: Floats, head: Head, question: Question) -> Chosen:
 
 def _decided(rows: Floats, question: Question) -> Chosen:
     """Of rows chosen by the network: confident ones, the first ``max_det``, then the classes."""
+    check_numbers(rows)
     rows = rows[rows[:, CORNERS] > question.conf]
     rows = rows[np.argsort(-rows[:, CORNERS], kind="stable")[: question.max_det]]
     chosen = Chosen(
@@ -58,7 +59,10 @@ def _decided(rows: Floats, question: Question) -> Chosen:
 def _suppressed(rows: Floats, head: Head, question: Question) -> Chosen:
     """Of anchors: those with a confident class, their best one, the best of overlapping ones."""
     end = CORNERS + head.classes
-    candidates = rows[:, rows[CORNERS:end].max(axis=0) > question.conf]
+    best = rows[CORNERS:end].max(axis=0)  # NaN where any of them is
+    check_numbers(best)
+    candidates = rows[:, best > question.conf]
+    check_numbers(candidates)
     classes = candidates[CORNERS:end].argmax(axis=0)
     if question.classes is not None:
         wanted = np.isin(classes, question.classes)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.detect.detection import Detection, Floats, Pixels, Question, as_detections
-from engines.detect.head import ContractError
+from engines.detect.head import ContractError, check_numbers
 from engines.detect.labels import COCO, names_in
 from engines.detect.letterbox import Fit, fit_corner
 from engines.detect.network import Family
@@ -52,10 +52,12 @@ def read_cells(
     chances = rows[:, 5:] * rows[:, 4:5]
     classes = chances.argmax(axis=1)
     scores: Floats = np.take_along_axis(chances, classes[:, None], axis=1)[:, 0]
+    check_numbers(scores)
     wanted = scores > question.conf
     if question.classes is not None:
         wanted &= np.isin(classes, question.classes)
     boxes = cell_boxes(rows[:, :4], fit.canvas, wanted)
+    check_numbers(boxes)
     scores, classes = scores[wanted], classes[wanted]
     kept = keep_best(boxes, scores, classes, iou=question.iou, limit=question.max_det)
     return as_detections(fit.to_picture(boxes[kept]), scores[kept], classes[kept], labels)

@@ -112,14 +112,21 @@ def read_image(path: Path, *, limits: MediaLimits | None = None) -> Picture:
     if "A" in upright.getbands():
         band = np.asarray(upright.getchannel("A"))
         alpha = np.ascontiguousarray(band) if (band < _OPAQUE).any() else None
-    rgb = np.asarray(upright.convert("RGB"))
     return Picture(
-        pixels=np.ascontiguousarray(rgb[:, :, ::-1]),
+        pixels=_bgr(upright),
         alpha=alpha,
         icc=icc if isinstance(icc, bytes) and icc[16:20] == b"RGB " else None,
         is_grey=is_grey,
         media_type=media_type,
     )
+
+
+def _bgr(image: Image.Image) -> Pixels:
+    import cv2
+
+    # every copy of a photograph costs about what decoding it costs
+    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
 
 def write_image(picture: Picture, path: Path, *, media_type: str = "image/png") -> None:

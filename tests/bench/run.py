@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "tests" / "bench"
-PARTS = ("accept", "overhead", "video", "ledger", "bulk", "platform")
+PARTS = ("accept", "overhead", "video", "ledger", "bulk", "platform", "detect")
 
 
 def cpu_task_ms() -> float:
@@ -95,6 +95,8 @@ def main() -> int:
         with running_platform() as home:
             script = "bench_platform_detect.py"
             good.append(run_part("platform", script, "--home", str(home), out=out))
+    if "detect" in wanted:
+        good.append(run_part("detect", "bench_detect.py", out=out))
     machine = {"before": before, "after": noise(), "cpus": os.cpu_count()}
     (out / "machine.json").write_text(json.dumps(machine, indent=1))
     print(f"\nmachine noise: {json.dumps(machine)}\nJSON of every part: {out}")
