@@ -23,7 +23,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "tests" / "bench"
-PARTS = ("accept", "overhead", "video", "ledger", "bulk", "platform", "detect")
+SCRIPTS = {  # in this order
+    "accept": "bench_accept.py",
+    "overhead": "bench_overhead.py",
+    "video": "bench_video_memory.py",
+    "ledger": "bench_ledger.py",
+    "bulk": "bench_bulk.py",
+    "platform": "bench_platform_detect.py",
+    "detect": "bench_detect.py",
+}
+ON_PLATFORM = frozenset({"overhead", "platform"})  # need a whole one to themselves
+PARTS = tuple(SCRIPTS)
 
 
 def cpu_task_ms() -> float:
@@ -80,23 +90,14 @@ def main() -> int:
     before = noise()
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     good = []
-    if "accept" in wanted:
-        good.append(run_part("accept", "bench_accept.py", out=out))
-    if "overhead" in wanted:
-        with running_platform() as home:
-            good.append(run_part("overhead", "bench_overhead.py", "--home", str(home), out=out))
-    if "video" in wanted:
-        good.append(run_part("video", "bench_video_memory.py", out=out))
-    if "ledger" in wanted:
-        good.append(run_part("ledger", "bench_ledger.py", out=out))
-    if "bulk" in wanted:
-        good.append(run_part("bulk", "bench_bulk.py", out=out))
-    if "platform" in wanted:
-        with running_platform() as home:
-            script = "bench_platform_detect.py"
-            good.append(run_part("platform", script, "--home", str(home), out=out))
-    if "detect" in wanted:
-        good.append(run_part("detect", "bench_detect.py", out=out))
+    for part, script in SCRIPTS.items():
+        if part not in wanted:
+            continue
+        if part in ON_PLATFORM:
+            with running_platform() as home:
+                good.append(run_part(part, script, "--home", str(home), out=out))
+        else:
+            good.append(run_part(part, script, out=out))
     machine = {"before": before, "after": noise(), "cpus": os.cpu_count()}
     (out / "machine.json").write_text(json.dumps(machine, indent=1))
     print(f"\nmachine noise: {json.dumps(machine)}\nJSON of every part: {out}")
