@@ -7,7 +7,7 @@ JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo check format test bench bench-peers lock clean
+.PHONY: help install up down demo check format test bench soak bench-peers lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ fuzz: $(READY) ## the ledger's properties with 10 000 examples of 50 steps each
 
 bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
 	$(BIN)/python tests/bench/run.py
+
+soak: $(READY) ## memory of a worker after 500 and after 5 000 jobs
+	$(BIN)/python tests/bench/soak.py
 
 bench-peers: $(READY) ## make .peers/yolo, the reference that detection is compared with (1.5 GB)
 	$(BIN)/python tests/peers/make_environment.py
