@@ -81,15 +81,7 @@ def buy_pack(
     rule = offer(session, RuleKind.PACK, pack, now)
     wanted = read_pack(rule.body)
     price = price_of_band(price_list_in_force(session, wanted.price_list, now), wanted.tokens)
-    record(
-        session,
-        actor=actor,
-        action="pack.buy",
-        subject=tenant,
-        detail={"pack": pack, "key": idem_key},
-        now=now,
-    )
-    return book(
+    bought = book(
         session,
         tenant=tenant,
         idem_key=f"pack:{idem_key}",
@@ -102,6 +94,10 @@ def buy_pack(
         actor=actor,
         now=now,
     )
+    if bought.created:
+        detail = {"pack": pack, "key": idem_key}
+        record(session, actor=actor, action="pack.buy", subject=tenant, detail=detail, now=now)
+    return bought
 
 
 def book(

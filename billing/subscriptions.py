@@ -3,6 +3,7 @@
 The caller says in which zone the tenant lives: a cycle begins and ends at local midnights.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,9 +16,9 @@ from sqlalchemy.orm import Session
 from billing.amounts import MICRO, MicroTokens
 from billing.audit import record
 from billing.errors import ReplayMismatchError, UnknownOfferError
-from billing.invoice_tables import subscription
+from billing.invoice_tables import purchase, subscription
 from billing.offers import Plan, cycle_at, read_plan
-from billing.pricing_rules import Rule, RuleKind
+from billing.pricing_rules import Rule, RuleKind, current_rules
 from billing.purchases import Purchase, book, offer
 from billing.tiers import yuan
 
@@ -116,20 +117,62 @@ def subscriptions(session: Session, *, tenant: str | None = None) -> list[Subscr
     return [_subscription(row) for row in session.execute(wanted).mappings()]
 
 
+def due(
+    session: Session, held: Sequence[Subscription], *, zones: Mapping[str, str], now: datetime
+) -> list[Subscription]:
+    """Those of many subscriptions that ``renew`` has something to book for, by one look.
+
+    ``zones`` says where each tenant lives.
+    """
+    plans = {
+        name: read_plan(rule.body)
+        for name, rule in current_rules(session, RuleKind.SUBSCRIPTION_PLAN, now).items()
+    }
+    wanted = {
+        each.id: _keys(each, plans[each.plan], today=_today(zones[each.tenant], now))
+        for each in held
+        if each.plan in plans and each.tenant in zones
+    }
+    keys = [key for group in wanted.values() for key in group]
+    known = set(session.scalars(select(purchase.c.idem_key).where(purchase.c.idem_key.in_(keys))))
+    return [each for each in held if set(wanted.get(each.id, ())) - known]
+
+
+def _keys(held: Subscription, plan: Plan, *, today: date) -> list[str]:
+    """The keys of what runs today; they name the subscription, so no tenant shares them."""
+    running = _running(held, plan, today=today)
+    if running is None:
+        return []
+    fair_use = [f"fairuse:{held.id}:{today}"] if plan.daily_tokens is not None else []
+    return [f"subscription:{held.id}:{running[0]}", *fair_use]
+
+
+def _running(held: Subscription, plan: Plan, *, today: date) -> tuple[date, date] | None:
+    """The cycle of today; None before the first one and after the last."""
+    if today < held.started_on:
+        return None
+    start, end = cycle_at(plan.cycle, held.started_on, today)
+    ended = held.canceled_on is not None and held.canceled_on <= start
+    return None if ended else (start, end)
+
+
+def _today(zone: str, now: datetime) -> date:
+    return now.astimezone(ZoneInfo(zone)).date()
+
+
 def renew(session: Session, held: Subscription, *, zone: str, now: datetime) -> list[Purchase]:
     """Book the running cycle and, of an unlimited plan, today's fair use; each once.
 
     It catches up by itself: a cycle is booked whenever somebody comes while it runs. One that ran
     out while nobody came is neither charged nor granted.
     """
-    today = now.astimezone(ZoneInfo(zone)).date()
+    today = _today(zone, now)
     rule = offer(session, RuleKind.SUBSCRIPTION_PLAN, held.plan, now)
     plan = read_plan(rule.body)
-    if today < held.started_on:
+    running = _running(held, plan, today=today)
+    if running is None:
         return []
-    start, end = cycle_at(plan.cycle, held.started_on, today)
-    if held.canceled_on is not None and held.canceled_on <= start:
-        return []
+    start, end = running
     booked = [_cycle(session, held, plan, rule, start=start, end=end, zone=zone, now=now)]
     if plan.daily_tokens is not None:
         booked.append(_fair_use(session, held, plan, rule, today=today, zone=zone, now=now))

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from app.catalog.preview import comparison_view
 from app.cli.job_table import tokens_text
+from billing.amounts import to_number
+from billing.overruns import Overruns
 from billing.preview import Comparison
 from billing.pricing_rules import Rule
 from billing.publishing import Version
@@ -48,6 +50,25 @@ def comparison_table(parts: Mapping[str, Iterable[Comparison]]) -> Table:
                 "" if change is None else f"{change:+.2f} %",
                 str(each["unpriced"] or ""),
             )
+    return table
+
+
+def overrun_table(found: Iterable[Overruns]) -> Table:
+    """One row per card, engine and model."""
+    table = Table("card", "engine", "model", box=None)
+    for name in ("jobs", "overruns", "absorbed", "quarantined", "unpriced"):
+        table.add_column(name, justify="right")
+    for each in found:
+        counts = (each.quarantined_jobs, each.unpriced_jobs)
+        table.add_row(
+            each.card_id,
+            each.engine,
+            each.model,
+            f"{each.jobs:,}",
+            f"{each.overrun_jobs:,}",
+            tokens_text(to_number(each.absorbed)),
+            *(str(count) for count in counts),
+        )
     return table
 
 

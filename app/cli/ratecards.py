@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from app.cli.calibrate import calibrate
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.on_database import ACTOR, tenant_id_of, transaction
-from app.cli.price_tables import comparison_table, rule_table, version_table
+from app.cli.price_tables import comparison_table, overrun_table, rule_table, version_table
 from app.tenants.changes import choose_card
 from billing.cards import ANY_ENGINE
 from billing.errors import InvalidCardError
+from billing.overruns import overruns as overrun_report
 from billing.preview import preview
 from billing.pricing_rules import EVERYBODY, RuleKind, list_rules
 from billing.publishing import proposed, publish, versions
@@ -152,6 +153,20 @@ def assign_command(
         who = EVERYBODY if tenant == "everybody" else tenant_id_of(session, tenant)
         choose_card(session, who, card=card, engine=engine, actor=ACTOR, now=datetime.now(UTC))
     click.echo(f"{tenant} is on {card or 'the card of everybody'}.")
+
+
+@ratecards.command(
+    short_help="What was charged above its hold, or should be looked at.",
+    epilog=examples("pixelmeter ratecards overruns --days 7"),
+)
+@click.option("--days", type=click.IntRange(1), default=30, show_default=True)
+@pass_context
+def overruns(context: Context, *, days: int) -> None:
+    """Report prices above their holds, impossible compute times and work without a price."""
+    now = datetime.now(UTC)
+    with transaction(context) as session:
+        found = overrun_report(session, since=now - timedelta(days=days), until=now)
+    context.console.print(overrun_table(found))
 
 
 @ratecards.command(name="rules", short_help="Every version of the rules beside the cards.")

@@ -136,10 +136,11 @@ def submit(
     short_help="Say what a job would cost at most.",
     epilog=examples(
         "pixelmeter quote detect clip.mp4 --model yolov8s",
-        "pixelmeter quote face-swap group.jpg --source me.jpg --param faces=many",
+        "pixelmeter quote face-swap group.jpg --source me.jpg --param faces=many --lines",
     ),
 )
 @_job_options
+@click.option("--lines", is_flag=True, help="Show what each price is made of.")
 @pass_context
 def quote(
     context: Context,
@@ -149,6 +150,7 @@ def quote(
     sources: tuple[Path, ...],
     model: str | None,
     params: tuple[str, ...],
+    lines: bool,
 ) -> None:
     """Say what FILES through ENGINE would cost at most, without running anything."""
     choices = JobChoices(engine=engine, model=model, params=parse_params(params), sources=sources)
@@ -161,6 +163,9 @@ def quote(
             answer = client.quote(job_body(choices, target=target, sources=references))
             total += answer["max_tokens"]
             table.add_row(str(path), tokens_text(answer["max_tokens"]), answer["rate_card"])
+            for line in answer["terms"] if lines else ():
+                what = f"  {line['name']}, {line['quantity']:g} x {line['unit']}"
+                table.add_row(what, tokens_text(line["tokens"]), "")
         balance = client.balance()["available"]
     context.console.print(table)
     enough = "enough" if total <= balance else "not enough"

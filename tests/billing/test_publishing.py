@@ -1,6 +1,7 @@
 """Versions of a card follow each other; none ever changes."""
 
 from datetime import timedelta
+from threading import Barrier, Thread
 
 import pytest
 from sqlalchemy import text
@@ -116,3 +117,23 @@ def test_an_operators_version_is_in_the_audit_log(till):
     publish(till.session, flat(**DEARER), actor="key_1", now=NOW + DAY)
     action = text("SELECT actor, action, subject FROM billing.audit_action")
     assert till.session.execute(action).one() == ("key_1", "rate_card.publish", "flat@2")
+
+
+def test_of_two_admins_at_once_the_second_sees_the_first_ones_version(till_to_commit, sessions):
+    start, found = Barrier(2), []
+
+    def run(minimum):
+        card = flat(rounding={"quantum": "1", "minimum": minimum})
+        with sessions.begin() as session:
+            start.wait()
+            try:
+                found.append(publish(session, card, actor="me", now=NOW + DAY).id)
+            except CardOverlapError as error:
+                found.append(error.code)
+
+    threads = [Thread(target=run, args=(minimum,)) for minimum in ("2", "3")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == ["flat@2", "rate_card_overlap"]

@@ -11,7 +11,7 @@ from billing.amounts import MICRO, from_number
 from billing.errors import ReplayMismatchError, UnknownOfferError
 from billing.pricing_rules import publish_rule
 from billing.purchases import buy_pack, price_list_of
-from billing.subscriptions import cancel, renew, subscribe, subscriptions
+from billing.subscriptions import cancel, due, renew, subscribe, subscriptions
 from billing.wallets import balance
 from tests.billing.till import NOW
 
@@ -73,6 +73,8 @@ def test_the_same_key_buys_once_and_not_another_pack(till):
     assert (first.created, second.created) == (True, False)
     assert first.id == second.id
     assert balance(till.session, "t", now=NOW).available == from_number(10_000)
+    log = text("SELECT count(*) FROM billing.audit_action WHERE action = 'pack.buy'")
+    assert till.session.scalar(log) == 1
     with pytest.raises(ReplayMismatchError):
         buy(till, "100k")
 
@@ -136,6 +138,23 @@ def test_vip_has_its_fair_use_each_local_day_and_pays_by_the_month(till):
     assert balance(till.session, "t", now=midnight).available == from_number(5000)
     fees = till.session.scalar(text("SELECT sum(amount) FROM billing.purchase"))
     assert fees == Decimal("500.00")
+
+
+def test_one_look_finds_the_subscriptions_that_have_something_due(till):
+    month, vip = start(till, "monthly", key="1"), start(till, "vip", key="2")
+    later = start(till, "monthly", key="3", on=date(2026, 3, 1))
+
+    def waiting(now):
+        found = due(till.session, [month, vip, later], zones={"t": "UTC"}, now=now)
+        return [each.id for each in found]
+
+    assert waiting(NOW) == [month.id, vip.id]
+    for each in (month, vip):
+        tick(till, each, NOW)
+    assert waiting(NOW) == []
+    assert waiting(NOW + DAY) == [vip.id]
+    assert waiting(NOW + 31 * DAY) == [month.id, vip.id]
+    assert due(till.session, [month], zones={}, now=NOW + 31 * DAY) == []
 
 
 def test_a_canceled_subscription_runs_out(till):

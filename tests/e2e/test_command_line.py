@@ -29,9 +29,10 @@ def test_a_refused_file_does_not_keep_the_others_from_running(platform, photos, 
 
 def test_the_rest_of_the_client(platform, photos):
     quoted = platform.run(
-        "quote", "face-swap", str(photos.astronaut), "--source", str(photos.hopper)
+        *("quote", "face-swap", str(photos.astronaut), "--source", str(photos.hopper), "--lines")
     )
     assert "6 tokens at most" in quoted.stdout
+    assert "image, 1 x image" in quoted.stdout
     submitted = platform.run("submit", "detect", str(photos.camera), "--model", "builtin")
     job_id = re.search(r"job_\w{26}", submitted.stdout)[0]
     job = json.loads(platform.run("job", job_id, "--wait").stdout)

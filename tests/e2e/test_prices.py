@@ -107,6 +107,7 @@ def test_an_operator_previews_and_publishes_a_card(platform, tmp_path):
     moved = ("ratecards", "rule", "time_of_day", "everybody", rule, "--from", start)
     assert "version 1" in platform.run(*moved).stdout
     assert "time_of_day" in platform.run("ratecards", "rules").stdout
+    assert "absorbed" in platform.run("ratecards", "overruns").stdout
 
 
 def test_a_customer_saves_a_statement_and_an_operator_ends_the_month(platform, tmp_path):

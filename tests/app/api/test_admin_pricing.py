@@ -84,15 +84,13 @@ def test_all_multipliers_are_shown_in_order_kept_and_settled(
     assert [each["version"] for each in listed.json["data"]] == [2, 1]
 
 
-@pytest.mark.parametrize(("items", "tokens"), BATCHES)
-def test_a_quote_for_an_item_of_a_batch(
-    caller: Caller, file_id: str, items: int, tokens: float
-) -> None:
+def test_a_quote_for_an_item_of_a_batch(caller: Caller, file_id: str) -> None:
     body = job_body(file_id, model="yolov8s", params={"img_size": 640})
-    quoted = caller.post(f"/v1/quotes?batch_items={items}", json=body).json
-    assert quoted["tokens"] == tokens
-    shown = [(each["name"], each["factor"]) for each in quoted["multipliers"]]
-    assert shown == ([] if tokens == 1 else [("batch", tokens)])
+    for items, tokens in BATCHES:
+        quoted = caller.post(f"/v1/quotes?batch_items={items}", json=body).json
+        assert quoted["tokens"] == tokens
+        shown = [(each["name"], each["factor"]) for each in quoted["multipliers"]]
+        assert shown == ([] if tokens == 1 else [("batch", tokens)])
 
 
 def test_a_quote_tells_the_balance_after_it_and_whether_it_suffices(
@@ -116,27 +114,25 @@ def test_what_a_postpaid_tenant_may_owe_makes_a_quote_sufficient(
     assert pauper.post("/v1/jobs", json=body).status_code == 202
 
 
-@pytest.mark.parametrize(
-    ("rule", "status", "code"),
-    [
-        ({"kind": "full_moon"}, 422, "invalid_pricing_rule"),
-        ({"subject": "ten_nobody"}, 404, "tenant_not_found"),
-        (
-            {"body": {"bands": [{"from": "8", "to": "9", "factor": "1"}]}},
-            422,
-            "invalid_pricing_rule",
-        ),
-        ({"body": {}}, 422, "invalid_pricing_rule"),
-        ({"body": []}, 422, "invalid_request"),
-        ({"effective_from": "2020-01-01T00:00:00Z"}, 422, "effective_in_past"),
-        ({"surprise": 1}, 400, "unknown_field"),
-    ],
-)
-def test_a_rule_that_cannot_be_is_refused(
-    admin: Caller, caller: Caller, rule: dict[str, Any], status: int, code: str
-) -> None:
-    body = {"kind": "time_of_day", "subject": "*", "body": ALL_DAY, **rule}
-    assert_problem(admin.post("/v1/admin/pricing-rules", json=body), status=status, code=code)
+IMPOSSIBLE: list[tuple[dict[str, Any], int, str]] = [
+    ({"kind": "full_moon"}, 422, "invalid_pricing_rule"),
+    ({"subject": "ten_nobody"}, 404, "tenant_not_found"),
+    (
+        {"body": {"bands": [{"from": "8", "to": "9", "factor": "1"}]}},
+        422,
+        "invalid_pricing_rule",
+    ),
+    ({"body": {}}, 422, "invalid_pricing_rule"),
+    ({"body": []}, 422, "invalid_request"),
+    ({"effective_from": "2020-01-01T00:00:00Z"}, 422, "effective_in_past"),
+    ({"surprise": 1}, 400, "unknown_field"),
+]
+
+
+def test_a_rule_that_cannot_be_is_refused(admin: Caller, caller: Caller) -> None:
+    for rule, status, code in IMPOSSIBLE:
+        body = {"kind": "time_of_day", "subject": "*", "body": ALL_DAY, **rule}
+        assert_problem(admin.post("/v1/admin/pricing-rules", json=body), status=status, code=code)
     assert admin.get("/v1/admin/pricing-rules?kind=time_of_day").json["data"] == []
 
 

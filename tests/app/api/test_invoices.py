@@ -110,9 +110,10 @@ def test_a_statement_closes_with_the_balance_in_every_form(
     assert "Statement of tokens" in caller.get(f"{path}?format=html").text
 
 
-@pytest.mark.parametrize("month", ["2026-13", "october", "2026-1-1"])
-def test_what_is_no_month_is_refused(caller: Caller, month: str) -> None:
-    assert_problem(caller.get(f"/v1/statements/{month}"), status=422, code="invalid_request")
+def test_what_is_no_month_is_refused(caller: Caller) -> None:
+    for month in ("2026-13", "october", "2026-1-1"):
+        answer = caller.get(f"/v1/statements/{month}")
+        assert_problem(answer, status=422, code="invalid_request")
 
 
 def test_a_pack_is_sold_once_per_key_and_its_price_shows_on_the_grant(
@@ -147,20 +148,15 @@ def test_a_subscription_starts_at_once_and_can_be_ended(
     assert [each["id"] for each in listed.json["data"]] == [made[0].json["id"]]
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "code"),
-    [
-        ("packs", {"pack": "nothing"}, "offer_not_found"),
-        ("subscriptions", {"plan": "nothing"}, "offer_not_found"),
-        ("subscriptions/99/cancel", {}, "offer_not_found"),
-    ],
-)
-def test_what_nobody_offers_is_not_sold(
-    admin: Caller, caller: Caller, path: str, body: dict[str, Any], code: str
-) -> None:
+def test_what_nobody_offers_is_not_sold(admin: Caller, caller: Caller) -> None:
     before = caller.get("/v1/balance").json
-    answer = admin.post(f"/v1/admin/tenants/{caller.tenant_id}/{path}", json=body)
-    assert_problem(answer, status=404, code=code)
+    for path, body in (
+        ("packs", {"pack": "nothing"}),
+        ("subscriptions", {"plan": "nothing"}),
+        ("subscriptions/99/cancel", {}),
+    ):
+        answer = admin.post(f"/v1/admin/tenants/{caller.tenant_id}/{path}", json=body)
+        assert_problem(answer, status=404, code="offer_not_found")
     assert caller.get("/v1/balance").json == before
 
 
