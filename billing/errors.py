@@ -14,6 +14,7 @@
     +- UnknownOfferError        no such pack, plan, price list or subscription: choose one that is
     +- UnknownInvoiceError      no such invoice of this tenant
     +- MonthNotOverError        a month is invoiced when it is over where the tenant lives
+    +- EffectiveTooLateError    prices begin within the calendar: choose an earlier year
     +- EffectivePastError       prices of the past never change: begin now or later
     +- ReplayMismatchError      the key was used before with other arguments
     +- UnknownWalletError       nobody opened a wallet for this tenant
@@ -142,6 +143,12 @@ class MonthNotOverError(BillingError):
     """Raised when an invoice is asked for before its month is over; retry then."""
 
     code = "month_not_over"
+
+
+class EffectiveTooLateError(BillingError):
+    """Raised when prices would begin beyond every calendar; choose an earlier year."""
+
+    code = "effective_too_late"
 
 
 class EffectivePastError(BillingError):

@@ -19,6 +19,7 @@ from billing.device_factors import read_factor
 from billing.errors import EffectivePastError, InvalidRuleError, RuleOverlapError
 from billing.multipliers import Rules, read_bands, read_percent, read_steps
 from billing.offers import read_list_choice, read_pack, read_plan
+from billing.rule_data import check_horizon
 from billing.tables import pricing_rule
 from billing.tiers import read_price_list
 
@@ -86,6 +87,7 @@ def publish_rule(
     _check_subject(found, subject)
     READERS[found](body)
     start = now if effective_from is None else effective_from
+    check_horizon(start)
     if start < now:
         raise EffectivePastError(f"a rule begins now or later, not at {start.isoformat()}")
     # Two admins at once: the second sees the first one's version.

@@ -27,6 +27,7 @@ from billing.errors import (
 )
 from billing.pricing_rules import CATALOGUE, EVERYBODY, list_rules, publish_rule
 from billing.rates import RateCard
+from billing.rule_data import check_horizon
 from billing.tables import card_assignment, rate_card_version
 
 VERSION_MAX: Final = 1_000_000
@@ -207,6 +208,7 @@ def _check_same(session: Session, card: RateCard, body: Mapping[str, Any]) -> No
 def _check_start(
     card: RateCard, latest: RowMapping | None, *, start: datetime, now: datetime
 ) -> None:
+    check_horizon(start)
     if start < now:
         raise EffectivePastError(
             f"{card.id} cannot begin at {start.isoformat()}: prices of the past never change;"

@@ -6,17 +6,24 @@ member is wrong and what it should look like.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import time
+from datetime import datetime, time
 from fractions import Fraction
 from typing import Any, Final
 
-from billing.errors import InvalidRuleError
+from billing.errors import EffectiveTooLateError, InvalidRuleError
 
 # Short on purpose: "1e999999999" is a number too, and would take all memory there is.
 _NUMBER: Final = re.compile(r"\d{1,12}(\.\d{1,6})?")
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 FACTOR_MAX: Final = 100
 PERCENT_MAX: Final = 1000
+LAST_YEAR: Final = 2999
+
+
+def check_horizon(start: datetime) -> None:
+    """Refuse a beginning that no calendar of ours reaches: Python's ends with the year 9999."""
+    if start.year > LAST_YEAR:
+        raise EffectiveTooLateError(f"prices begin by the year {LAST_YEAR}, not {start.year}")
 
 
 def only(body: object, known: set[str]) -> None:

@@ -1,6 +1,6 @@
 """``/v1/admin/pricing-rules`` and ``/overruns``: what changes prices, and what the house paid."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -20,6 +20,8 @@ blueprint = APIBlueprint("pricing", __name__, url_prefix="/v1/admin", tag="Admin
 blueprint.before_request(admins_only)
 
 DEFAULT_PERIOD = timedelta(days=30)
+# Nothing was settled outside; the calendar has room for both ends of a period.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
 
 
 class RulesQuery(BaseModel):
@@ -35,8 +37,12 @@ class PeriodQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    since: AwareDatetime | None = Field(None, description="Settled at this time or later.")
-    until: AwareDatetime | None = Field(None, description="Settled before this time.")
+    since: AwareDatetime | None = Field(
+        None, ge=EARLIEST, le=LATEST, description="Settled at this time or later."
+    )
+    until: AwareDatetime | None = Field(
+        None, ge=EARLIEST, le=LATEST, description="Settled before this time."
+    )
 
 
 @blueprint.get("/pricing-rules")

@@ -41,6 +41,7 @@ BILLING_STATUS = {
     "invalid_pricing_rule": 422,
     "pricing_rule_overlap": 409,
     "effective_in_past": 422,
+    "effective_too_late": 422,
     "offer_not_found": 404,
     "invoice_not_found": 404,
     "month_not_over": 422,

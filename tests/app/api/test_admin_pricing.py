@@ -125,6 +125,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], int, str]] = [
     ({"body": {}}, 422, "invalid_pricing_rule"),
     ({"body": []}, 422, "invalid_request"),
     ({"effective_from": "2020-01-01T00:00:00Z"}, 422, "effective_in_past"),
+    ({"effective_from": "9999-12-31T23:59:59-12:00"}, 422, "effective_too_late"),
     ({"surprise": 1}, 400, "unknown_field"),
 ]
 
@@ -155,5 +156,8 @@ def test_overruns_are_reported(
     assert (row["jobs"], row["overrun_jobs"], row["rate_card"]) == (1, 1, "yolo@1")
     assert row["overrun_absorbed"] == answer.json["overrun_absorbed"] == pytest.approx(0.29)
     until = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    for odd in ("until=0001-01-01T00:00:00Z", "since=9999-12-31T23:59:59-12:00", "since=now"):
+        refused = admin.get(f"/v1/admin/overruns?{odd}")
+        assert_problem(refused, status=422, code="invalid_request")
     later = admin.get(f"/v1/admin/overruns?since={until}").json
     assert later["data"] == []

@@ -112,6 +112,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], int, str]] = [
     ({"version": 7}, 409, "rate_card_overlap"),
     ({"effective_from": "2020-01-01T00:00:00Z"}, 422, "effective_in_past"),
     ({"effective_from": "2020-01-01T00:00:00"}, 422, "invalid_request"),
+    ({"effective_from": "9999-12-31T23:59:59-12:00"}, 422, "effective_too_late"),
     ({"terms": []}, 422, "invalid_rate_card"),
     ({"terms": "none"}, 422, "invalid_request"),
     ({"card": "No Name"}, 422, "invalid_rate_card"),

@@ -96,7 +96,10 @@ def test_months_follow_each_other_without_a_gap(zone):
         assert start == end
 
 
-@pytest.mark.parametrize("text_", ["2026-13", "2026", "october", "2026-10-01", ""])
+@pytest.mark.parametrize(
+    "text_",
+    ["2026-13", "2026-00", "2026", "october", "2026-10-01", "", "0001-01", "9999-12", "2026-1"],
+)
 def test_what_is_no_month_is_refused(text_):
     with pytest.raises(InvalidRequestError):
         parse_month(text_)
