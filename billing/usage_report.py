@@ -65,11 +65,20 @@ class UsageRow:
     place: tuple[str, ...]
 
 
+# Lines are first summed in bins that every zone's hours and dates are made of: offsets are whole
+# minutes, of today's zones quarters of an hour. Telling the zone's time of each line took longer
+# than all the rest.
+_BINS: Final = {
+    Bucket.MINUTE: "date_bin('1 minute', l.settled_at, timestamptz '2000-01-01Z')",
+    Bucket.HOUR: "date_bin('15 minutes', l.settled_at, timestamptz '2000-01-01Z')",
+    Bucket.DAY: "date_bin('15 minutes', l.settled_at, timestamptz '2000-01-01Z')",
+    Bucket.ALL: "timestamptz '2000-01-01Z'",  # the same on every page, whenever it is asked for
+}
 _BUCKETS: Final = {
-    Bucket.MINUTE: "date_trunc('minute', l.settled_at, :zone)",
-    Bucket.HOUR: "date_trunc('hour', l.settled_at, :zone)",
-    Bucket.DAY: "CAST(l.settled_at AT TIME ZONE :zone AS date)",
-    Bucket.ALL: "CAST(:since AS timestamptz)",
+    Bucket.MINUTE: "bin",
+    Bucket.HOUR: "date_trunc('hour', bin, :zone)",
+    Bucket.DAY: "CAST(bin AT TIME ZONE :zone AS date)",
+    Bucket.ALL: "bin",
 }
 _TYPES: Final = {Bucket.DAY: "date"}  # else timestamptz
 _COLUMNS: Final = {
@@ -81,6 +90,14 @@ _COLUMNS: Final = {
     Dimension.MODEL: "l.model",
     Dimension.DEVICE: "l.device",
 }
+_MEASURES: Final = """
+    count(*) AS jobs, sum(l.charged) AS tokens, sum(l.gpu_us) AS gpu_us,
+    count(*) FILTER (WHERE l.outcome IN ('failed', 'expired')) AS failures,
+    count(*) FILTER (WHERE l.cached) AS cache_hits
+"""
+_SUMS: Final = ", ".join(
+    f"sum({name}) AS {name}" for name in ("jobs", "tokens", "gpu_us", "failures", "cache_hits")
+)
 _CHUNK: Final = 1000
 
 
@@ -91,7 +108,7 @@ def usage_rows(
     limit: int | None = None,
     after: Sequence[str] | None = None,
 ) -> Iterator[UsageRow]:
-    """Rows by time, then group; read as they are needed, a thousand at a time.
+    """Rows by time, then group; without a limit read as they are needed, a thousand at a time.
 
     Args:
         session: its transaction must stay open while rows are read.
@@ -100,7 +117,9 @@ def usage_rows(
         after: the ``place`` of the last row already seen.
     """
     statement, values = _statement(question, limit=limit, after=after)
-    rows = session.execute(text(statement), values, execution_options={"yield_per": _CHUNK})
+    # Reading from a cursor keeps memory small and keeps PostgreSQL from working in parallel.
+    options = {"yield_per": _CHUNK} if limit is None else {}
+    rows = session.execute(text(statement), values, execution_options=options)
     for row in rows.mappings():
         yield _row(row, question)
 
@@ -109,11 +128,12 @@ def _statement(
     question: Question, *, limit: int | None, after: Sequence[str] | None
 ) -> tuple[str, dict[str, Any]]:
     groups = [_COLUMNS[dimension] for dimension in question.group_by]
-    keys = [_BUCKETS[question.bucket], *groups]
-    named = ", ".join(f"{key} AS k{number}" for number, key in enumerate(keys))
-    order = ", ".join(f"k{number}" for number in range(len(keys)))
+    names = [f"k{number}" for number in range(1, len(groups) + 1)]
+    taken = ", ".join(["bin", *names])
+    named = ", ".join(f"{group} AS {name}" for group, name in zip(groups, names, strict=True))
+    order = ", ".join(["k0", *names])
     values: dict[str, Any] = {"since": question.since, "until": question.until}
-    if question.bucket in {Bucket.MINUTE, Bucket.HOUR, Bucket.DAY}:
+    if question.bucket in {Bucket.HOUR, Bucket.DAY}:
         values["zone"] = question.zone
     where = ["l.settled_at >= :since", "l.settled_at < :until"]
     if question.tenant is not None:
@@ -124,18 +144,19 @@ def _statement(
         values[f"only_{dimension.value}"] = wanted
     beyond = ""
     if after is not None:
-        beyond, more = _beyond(question, len(keys), after)
+        # Nothing before the bucket of the last row can come after it.
+        values["since"] = max(question.since, _start_of(after[0], question))
+        beyond, more = _beyond(question, len(groups) + 1, after)
         values |= more
     needs_wallet = Dimension.TENANT in {*question.group_by, *question.only}
     wallet = " JOIN billing.wallet w ON w.id = l.wallet" if needs_wallet else ""
-    # Sums outside of the keys, so that what each key is stands in the statement once.
     statement = f"""
         SELECT * FROM (
-            SELECT {named}, count(*) AS jobs, sum(l.charged) AS tokens, sum(l.gpu_us) AS gpu_us,
-                   count(*) FILTER (WHERE l.outcome IN ('failed', 'expired')) AS failures,
-                   count(*) FILTER (WHERE l.cached) AS cache_hits
-              FROM billing.usage_line l{wallet}
-             WHERE {" AND ".join(where)}
+            SELECT {_BUCKETS[question.bucket]} AS {order}, {_SUMS} FROM (
+                SELECT {_BINS[question.bucket]} AS bin{named and ", " + named}, {_MEASURES}
+                  FROM billing.usage_line l{wallet}
+                 WHERE {" AND ".join(where)}
+                 GROUP BY {taken}) binned
              GROUP BY {order}) summed
         {beyond}
         ORDER BY {order} {"" if limit is None else "LIMIT :limit"}
@@ -154,17 +175,23 @@ def _beyond(question: Question, count: int, after: Sequence[str]) -> tuple[str, 
     return f"WHERE ({keys}) > ({', '.join(places)})", values
 
 
+def _start_of(place: str, question: Question) -> datetime:
+    day = question.bucket is Bucket.DAY
+    key = date.fromisoformat(place) if day else datetime.fromisoformat(place)
+    return _start(key, question.zone)
+
+
 def _row(row: RowMapping, question: Question) -> UsageRow:
     key = row["k0"]
     group = tuple(row[f"k{number}"] for number in range(1, len(question.group_by) + 1))
     return UsageRow(
-        start=_start(key, question.zone),
+        start=question.since if question.bucket is Bucket.ALL else _start(key, question.zone),
         group=group,
-        jobs=row["jobs"],
+        jobs=int(row["jobs"]),
         tokens=MicroTokens(int(row["tokens"])),
         gpu_us=int(row["gpu_us"]),
-        failures=row["failures"],
-        cache_hits=row["cache_hits"],
+        failures=int(row["failures"]),
+        cache_hits=int(row["cache_hits"]),
         place=(key.isoformat(), *group),
     )
 

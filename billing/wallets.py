@@ -80,6 +80,9 @@ _ENTRIES = text(
              FROM billing.transfer t WHERE t.journal = j.id) t
      WHERE j.wallet = (SELECT w.id FROM billing.wallet w WHERE w.tenant = :tenant)
        AND j.id < :after
+       AND (CAST(:kind AS text) IS NULL OR j.kind = :kind)
+       AND (CAST(:since AS timestamptz) IS NULL OR j.occurred_at >= :since)
+       AND (CAST(:until AS timestamptz) IS NULL OR j.occurred_at < :until)
      ORDER BY j.id DESC LIMIT :limit
     """
 )
@@ -122,15 +125,31 @@ def balance(session: Session, tenant: str, *, now: datetime | None = None) -> Ba
 
 
 def entries(
-    session: Session, tenant: str, *, limit: int = 50, after: int | None = None
+    session: Session,
+    tenant: str,
+    *,
+    limit: int = 50,
+    after: int | None = None,
+    kind: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> list[Entry]:
     """Statement lines, newest first; ``after`` is the id of the last line already seen.
+
+    ``since`` is included, ``until`` is not.
 
     Raises:
         UnknownWalletError: nobody opened a wallet for the tenant.
     """
     before = _BEYOND_EVERY_ID if after is None else after
-    values = {"tenant": tenant, "limit": limit, "after": before}
+    values = {
+        "tenant": tenant,
+        "limit": limit,
+        "after": before,
+        "kind": kind,
+        "since": since,
+        "until": until,
+    }
     rows = session.execute(_ENTRIES, values).mappings().all()
     if not rows and not session.scalar(select(wallet.c.id).where(wallet.c.tenant == tenant)):
         raise UnknownWalletError(f"{tenant} has no wallet; open one first")

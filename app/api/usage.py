@@ -1,23 +1,17 @@
-"""``/v1/usage`` and ``/v1/admin/usage``: what was used, by time and by whom.
+"""``/v1/usage`` and ``/v1/admin/usage``: what was used, by time and by whom."""
 
-A file is first written to a temporary one: memory stays small, and a slow reader holds no
-connection to the database.
-"""
-
-from collections.abc import Iterator
 from tempfile import TemporaryFile
-from typing import IO, Final
 
 from apiflask import APIBlueprint
-from flask import Response, request
+from flask import Response
 from sqlalchemy.orm import Session
 
 from app.api.auth import admins_only, current_tenant
+from app.api.downloads import sent, wanted_format
 from app.api.openapi import Answers
 from app.api.replies import moment, reply
 from app.api.services import services, utc_now
 from app.api.usage_schemas import AdminUsageQuery, UsagePage, UsageQuery
-from app.errors import FieldError, InvalidRequestError
 from app.reports.files import MEDIA_TYPES, ReportFormat, write_csv, write_parquet
 from app.reports.usage import (
     columns,
@@ -33,7 +27,6 @@ blueprint = APIBlueprint("usage", __name__, url_prefix="/v1", tag="Money")
 admin_blueprint = APIBlueprint("admin_usage", __name__, url_prefix="/v1/admin", tag="Admin")
 admin_blueprint.before_request(admins_only)
 
-PIECE_BYTES: Final = 64 * 1024
 AS_FILES: Answers = {
     200: {
         "description": "With `format=csv` or `format=parquet`: the whole report as a file",
@@ -78,27 +71,6 @@ def admin_usage(wanted: AdminUsageQuery) -> Response:
         return _answer(session, question, wanted)
 
 
-def wanted_format(name: str | None) -> ReportFormat:
-    """The format that the query or the Accept header asks for; JSON when neither does.
-
-    Raises:
-        InvalidRequestError: code ``invalid_format``.
-    """
-    if name is None:
-        best = request.accept_mimetypes.best_match(list(MEDIA_TYPES.values()))
-        return next(
-            (kind for kind, media in MEDIA_TYPES.items() if media == best), ReportFormat.JSON
-        )
-    if name in set(ReportFormat):
-        return ReportFormat(name)
-    wanted = f"one of {', '.join(ReportFormat)}"
-    raise InvalidRequestError(
-        f"format must be {wanted}, got {name!r}.",
-        code="invalid_format",
-        errors=[FieldError("/format", wanted)],
-    )
-
-
 def _answer(session: Session, question: Question, wanted: UsageQuery) -> Response:
     kind = wanted_format(wanted.format)
     if kind is ReportFormat.JSON:
@@ -122,22 +94,3 @@ def _page(session: Session, question: Question, wanted: UsageQuery) -> Response:
             "has_more": more,
         }
     )
-
-
-def sent(file: IO[bytes], kind: ReportFormat, *, name: str) -> Response:
-    """A file as a download, piece by piece; it is closed at the end."""
-    size = file.tell()
-    file.seek(0)
-
-    def pieces() -> Iterator[bytes]:
-        with file:
-            while piece := file.read(PIECE_BYTES):
-                yield piece
-
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}.{kind.value}"',
-        "Content-Length": str(size),
-    }
-    response = Response(pieces(), headers=headers, content_type=MEDIA_TYPES[kind])
-    response.call_on_close(file.close)
-    return response

@@ -50,7 +50,7 @@ def write_csv(
     writer = csv.writer(text)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(safe_cell(_cell(row[name])) for name in columns)
+        writer.writerow(_cell(row[name]) for name in columns)
     text.detach()  # the caller's file stays open
 
 
@@ -69,10 +69,17 @@ def write_parquet(
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return format(Decimal(str(value)), "f") if isinstance(value, float) else value
+def _cell(value: object) -> str:
+    """A number as it is, also below zero; a text never as a formula."""
+    match value:
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case bool() | int():
+            return str(value)
+        case float():
+            return format(Decimal(str(value)), "f")
+        case _:
+            return safe_cell(value)
 
 
 def _typed(name: str, value: object) -> object:

@@ -5,7 +5,7 @@ import binascii
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -113,17 +113,26 @@ def place_of(cursor: str, question: Question) -> tuple[str, ...]:
     """
     try:
         place = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
-        moment = datetime.fromisoformat(place[0])
+        known = _is_place(place, question)
     except (binascii.Error, ValueError, TypeError, LookupError):
-        place, moment = None, None
-    whole = isinstance(place, list) and all(isinstance(part, str) for part in place)
-    if not whole or moment is None or len(place) != len(question.group_by) + 1:
+        place, known = None, False
+    if not known:
         raise InvalidRequestError(
             "The cursor is not one of this report. Leave out `after` to begin at the start.",
             code="invalid_cursor",
             errors=[FieldError("/after", "the next_cursor of the page before this one")],
         )
     return tuple(place)
+
+
+def _is_place(place: Any, question: Question) -> bool:  # noqa: ANN401 - any JSON
+    texts = isinstance(place, list) and all(isinstance(part, str) for part in place)
+    if not texts or len(place) != len(question.group_by) + 1 or "\0" in "".join(place):
+        return False
+    if question.bucket is Bucket.DAY:
+        date.fromisoformat(place[0])
+        return True
+    return datetime.fromisoformat(place[0]).tzinfo is not None
 
 
 def _word(value: str, allowed: Sequence[Word], *, pointer: str, code: str) -> Word:

@@ -1,5 +1,6 @@
 """Usage reports: the ledger's own sums, cut by local time and by whatever a job says."""
 
+import base64
 import csv
 import io
 import json
@@ -198,6 +199,22 @@ def test_a_parquet_file_has_types(caller: Caller, use) -> None:
     assert parquet.read_table(io.BytesIO(empty.data)).num_rows == 0
 
 
+def cursor(*place: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def test_pages_of_the_whole_period_go_on_although_time_does(caller: Caller, use) -> None:
+    now = datetime.now(UTC).isoformat()
+    for user in "abc":
+        use(now, user=user)
+    first = caller.get("/v1/usage?bucket=all&group_by=end_user&limit=2").json
+    rest = caller.get(
+        "/v1/usage",
+        query_string={"bucket": "all", "group_by": "end_user", "after": first["next_cursor"]},
+    ).json
+    assert [row["end_user"] for row in (*first["data"], *rest["data"])] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [
@@ -209,7 +226,12 @@ def test_a_parquet_file_has_types(caller: Caller, use) -> None:
         ({"since": "2026-02-01T00:00:00"}, "invalid_request"),
         ({"format": "xml"}, "invalid_format"),
         ({"after": "nonsense"}, "invalid_cursor"),
-        ({"after": "WyJ4Il0="}, "invalid_cursor"),
+        ({"after": cursor("x")}, "invalid_cursor"),
+        ({"after": cursor("2026-01-01T00:00:00+00:00")}, "invalid_cursor"),
+        ({"after": cursor("2026-01-01"), "bucket": "1h"}, "invalid_cursor"),
+        ({"after": cursor("2026-01-01", "a")}, "invalid_cursor"),
+        ({"after": cursor("2026-01-01", "\0"), "group_by": "engine"}, "invalid_cursor"),
+        ({"after": base64.b64encode(b"7").decode()}, "invalid_cursor"),
         ({"limit": 1001}, "invalid_request"),
     ],
 )
