@@ -1,9 +1,15 @@
 """The model of a job: the platform's, or the tenant's own brought to this machine."""
 
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from app.jobs.record import Claimed
 from app.weights.models import TenantModel
 from app.weights.service import as_version
 from engines.errors import InvalidInputError
+from engines.foreign.opening import FOREIGN_FOLDER
 from engines.manifest import ModelVersion
 from workers.services import Services
 
@@ -31,4 +37,18 @@ def model_of(services: Services, claimed: Claimed) -> ModelVersion:
             message = f"The weights of {claimed.model} are no longer stored. Upload them again."
             raise InvalidInputError(message, code="model_gone")
         services.registry.adopt(path, model)
+    services.retirement.used_own(services.registry.weights_path(model))
     return model
+
+
+def collect_own_weights(session: Session, store: Path) -> int:
+    """Delete this machine's copies of weights that no tenant has any more; returns how many."""
+    copies = list((store / FOREIGN_FOLDER).glob("*.onnx"))
+    alive = select(TenantModel.sha256).where(
+        TenantModel.deleted_at.is_(None), TenantModel.sha256.in_([path.stem for path in copies])
+    )
+    kept = set(session.scalars(alive)) if copies else set()
+    dead = [path for path in copies if path.stem not in kept]
+    for path in dead:
+        path.unlink(missing_ok=True)
+    return len(dead)

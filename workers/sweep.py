@@ -15,6 +15,7 @@ from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from app.jobs.result_cache import forget_old
 from billing import approvals, grants
 from workers import audit, overdue_holds, settle
+from workers.own_models import collect_own_weights
 from workers.persistence import persist
 from workers.routing import TaskName
 from workers.services import Services, process_services
@@ -72,6 +73,7 @@ def sweep_files(services: Services) -> int:
         if gone < FILES_PER_PASS:
             break
     with services.sessions() as session:
+        removed += collect_own_weights(session, services.settings.home / "models")
         return removed + collect_orphans(session, services.storage)
 
 

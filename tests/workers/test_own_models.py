@@ -14,8 +14,10 @@ from engines.foreign.opening import FOREIGN_FOLDER
 from tests.engines.foreign import hostile
 from tests.networks import write_one_box
 from tests.workers.miniature import Platform
+from workers.retirement import OWN_IDLE_S, Retirement
 from workers.run_job import execute
 from workers.settle import drain
+from workers.sweep import sweep_files
 
 
 @pytest.fixture
@@ -58,11 +60,7 @@ def test_a_job_runs_on_them_in_a_process_of_their_own(platform: Platform, own: s
 
 def test_the_child_has_nothing_of_our_environment(platform: Platform, own: str) -> None:
     run(platform, platform.submit(model="signs"))
-    [child] = [
-        each
-        for each in psutil.Process().children()
-        if "engines.foreign.child" in " ".join(each.cmdline())
-    ]
+    [child] = _children()
     assert set(child.environ()) == {"PYTHONPATH", "LC_ALL", "OMP_NUM_THREADS"}
     assert not [each for each in child.net_connections() if each.status != "NONE"]
     platform.services.registry.sessions.close()
@@ -106,6 +104,40 @@ def test_deleted_weights_end_the_jobs_that_wait_for_them(platform: Platform, own
         )
     assert run(platform, job_id) is JobStatus.FAILED
     assert platform.job(job_id)["error"]["code"] == "model_gone"
+
+
+def test_the_copy_on_a_machine_goes_with_the_model(platform: Platform, own: str) -> None:
+    run(platform, platform.submit(model=own))
+    platform.services.registry.sessions.close()
+    folder = platform.settings.home / "models" / FOREIGN_FOLDER
+    sweep_files(platform.services)
+    assert len(list(folder.iterdir())) == 1
+    with platform.sessions.begin() as session:
+        now = datetime.now(UTC)
+        storage = platform.services.storage
+        remove(session, storage, tenant_id=platform.tenant, model=own, now=now)
+    sweep_files(platform.services)
+    assert list(folder.iterdir()) == []
+
+
+def test_their_process_ends_when_nobody_has_used_it_for_a_while(
+    platform: Platform, own: str
+) -> None:
+    now = [0.0]
+    platform.services.retirement = Retirement(clock=lambda: now[0])
+    run(platform, platform.submit(model=own))
+    assert len(_children()) == 1
+    now[0] += OWN_IDLE_S
+    run(platform, platform.submit())
+    assert _children() == []
+
+
+def _children() -> list[psutil.Process]:
+    return [
+        each
+        for each in psutil.Process().children()
+        if "engines.foreign.child" in " ".join(each.cmdline())
+    ]
 
 
 def test_bytes_that_changed_on_this_machine_are_never_run(platform: Platform, own: str) -> None:
