@@ -15,6 +15,7 @@ from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.on_database import ACTOR, tenant_id_of, transaction
 from app.secret_box import open_secret_box
+from app.tenants.changes import change_tenant
 from app.tenants.service import CHOICES, create_key, create_tenant, revoke_key
 from billing.amounts import from_number
 from billing.audit import record
@@ -71,6 +72,44 @@ def create_tenant_command(
         _log(session, "key.create", key.id, tenant=tenant.id, name="first")
     click.echo(f"tenant  {tenant.id}")
     click.echo(f"key     {key.minted.key}    (shown once; only its hash is stored)")
+
+
+@tenants.command(
+    name="change",
+    short_help="Change zone, group, billing mode or debt limit.",
+    epilog=examples(
+        "pixelmeter admin tenants change acme --zone America/Havana",
+        "pixelmeter admin tenants change acme --mode postpaid --debt-limit 50000",
+    ),
+)
+@click.argument("tenant")
+@click.option("--group", type=click.Choice(CHOICES["group"]))
+@click.option("--zone", help="IANA time zone of its days, from now on.")
+@click.option("--mode", type=click.Choice(CHOICES["mode"]))
+@click.option("--debt-limit", type=click.FloatRange(min=0), help="Tokens it may owe.")
+@pass_context
+def change_tenant_command(
+    context: Context,
+    *,
+    tenant: str,
+    group: str | None,
+    zone: str | None,
+    mode: str | None,
+    debt_limit: float | None,
+) -> None:
+    """Change what is given of TENANT (name or id); the rest stays."""
+    with transaction(context) as session:
+        changed = change_tenant(
+            session,
+            tenant_id_of(session, tenant),
+            group=group,
+            zone=zone,
+            mode=mode,
+            debt_limit=debt_limit,
+            actor=ACTOR,
+            now=datetime.now(UTC),
+        )
+    click.echo(f"{changed.name}: group {changed.group}, zone {changed.zone}, {changed.mode}.")
 
 
 @admin.group(name="keys", short_help="API keys.")

@@ -53,6 +53,12 @@ def test_an_operator_makes_a_tenant_whose_key_works(platform, photos):
     again = platform.run("admin", "tenants", "create", "acme", check=False)
     assert again.returncode == 1
     assert "acme" in again.stderr
+    change = ("admin", "tenants", "change", "acme")
+    moved = platform.run(*change, "--zone", "America/Havana", "--mode", "postpaid")
+    assert "zone America/Havana, postpaid" in moved.stdout
+    refused = platform.run(*change, "--zone", "Mars/Olympus", check=False)
+    assert refused.returncode == 1
+    assert "an IANA time zone" in refused.stderr
     platform.run("admin", "grant", "acme", "7")
     assert re.search(r"available +57\b", acme.run("balance").stdout)
 
