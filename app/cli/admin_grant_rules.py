@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import click
-from rich.table import Table
 from sqlalchemy.orm import Session
 
 from app.cli.context import Context, pass_context
@@ -31,19 +30,13 @@ def list_command(context: Context) -> None:
     """List the rules, newest first."""
     with transaction(context) as session:
         rules = listed(session)
-    table = Table("rule", "name", "kind", "tokens", "group", "lasts", "on", box=None)
-    for rule in rules:
+    for rule in rules:  # plain lines: a table would cut the ids that other commands need
         lasts = "for ever" if rule.lifetime_days is None else f"{rule.lifetime_days} d"
-        table.add_row(
-            rule.id,
-            rule.name,
-            rule.kind.value,
-            tokens_text(to_number(rule.amount)),
-            rule.group or "all",
-            lasts,
-            "yes" if rule.is_enabled else "no",
+        click.echo(
+            f"{rule.id}  {'on ' if rule.is_enabled else 'off'}  {rule.kind.value:<8}  "
+            f"{tokens_text(to_number(rule.amount)):>10} to {rule.group or 'all'}, "
+            f"lasts {lasts}: {rule.name}"
         )
-    context.console.print(table)
 
 
 @grant_rules.command(
