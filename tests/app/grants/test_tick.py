@@ -134,6 +134,16 @@ def test_moving_to_another_zone_never_doubles_a_date(session: Session) -> None:
     assert grant_due(session, now=now + timedelta(days=1)) == 1
 
 
+def test_a_zone_that_is_not_known_here_stops_nobody_else(session: Session) -> None:
+    rule(session)
+    member(session, "ann")
+    lost = member(session, "lost")
+    session.execute(text("UPDATE tenant SET zone = 'Mars/Olympus' WHERE id = :t"), {"t": lost})
+    assert grant_due(session, now=NOW + timedelta(days=1)) == 1
+    session.execute(text("UPDATE tenant SET zone = 'UTC' WHERE id = :t"), {"t": lost})
+    assert grant_due(session, now=NOW + timedelta(days=1)) == 1
+
+
 def finish_jobs(session: Session, tenant: str, *, jobs: int, files: int, at: datetime) -> None:
     session.execute(
         text(
