@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app import corrections
 from app.estimates.service import mark_started
 from app.grants import rules
 from app.recharges import service
@@ -17,6 +18,7 @@ def effects() -> Mapping[str, Effect]:
     return {
         service.APPROVAL_KIND: _recharge,
         rules.APPROVAL_KIND: rules.enable_approved,
+        **dict.fromkeys(corrections.KINDS, corrections.correct),
     }
 
 

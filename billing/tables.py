@@ -322,6 +322,30 @@ refund = Table(
     Column("refunded_at", _STAMP, nullable=False),
 )
 
+# ``day`` is set by the nightly one: there is one of it a day. Open until ``finished_at``.
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("asked_by", Text, nullable=False),
+    Column("day", Date, unique=True),
+    Column("started_at", _STAMP, nullable=False),
+    Column("finished_at", _STAMP),
+    Column("transfers", BigInteger),
+    Column("findings", BigInteger),
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    Column("reconciliation", BigInteger, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("tenant", Text),
+)
+
 audit_action = Table(
     "audit_action",
     metadata,

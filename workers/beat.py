@@ -13,6 +13,7 @@ COPY_USAGE_EVERY_S = 30.0
 GRANT_EVERY_S = 300.0
 KEEP_BOOKS_EVERY_S = 300.0
 COLLECT_FILES_EVERY_S = 300.0
+RECONCILE_EVERY_S = 1800.0
 
 
 def _entry(task: TaskName, every_s: float) -> dict[str, Any]:
@@ -29,5 +30,6 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "start-estimates": _entry(TaskName.START_ESTIMATES, START_ESTIMATES_EVERY_S),
     "grant": _entry(TaskName.GRANT, GRANT_EVERY_S),
     "keep-books": _entry(TaskName.KEEP_BOOKS, KEEP_BOOKS_EVERY_S),
+    "reconcile": _entry(TaskName.RECONCILE, RECONCILE_EVERY_S),
     "collect-files": _entry(TaskName.COLLECT_FILES, COLLECT_FILES_EVERY_S),
 }

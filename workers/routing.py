@@ -19,6 +19,7 @@ class TaskName(StrEnum):
     START_ESTIMATES = "workers.estimates.start_estimates"  # hint: batches may start
     GRANT = "workers.grant.grant"  # hint: rules may be due
     KEEP_BOOKS = "workers.books.keep_books"  # hint: months, cycles and tiers may be due
+    RECONCILE = "workers.reconcile.reconcile"  # hint: it may be night
     COLLECT_FILES = "workers.sweep.collect_files"  # hint: remove expired files
 
 
@@ -43,6 +44,7 @@ TASK_MODULES = (
     "workers.copy_usage",
     "workers.anomalies",
     "workers.audit",
+    "workers.reconcile",
     "workers.lifecycle",
     "workers.orphans",
 )
@@ -59,6 +61,7 @@ ROUTES: dict[str, dict[str, str]] = {
     # Where threads may wait for somebody else's server.
     TaskName.COPY_USAGE.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.SEAL_AUDIT.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.RECONCILE.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.COLLECT_FILES.value: {"queue": Queue.MAINTENANCE.value},
 }
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.cli.admin_audit import audit
 from app.cli.admin_grant_rules import grant_rules
+from app.cli.admin_ledger import correct, reconcile_command, refund
 from app.cli.admin_limits import cap, freeze, unfreeze
 from app.cli.admin_recharges import approvals, approve, recharge, recharge_bulk, reject
 from app.cli.admin_sales import month_end, pack, subscribe_command
@@ -20,7 +21,6 @@ from app.tenants.service import CHOICES, create_key, create_tenant, revoke_key
 from billing.amounts import from_number
 from billing.audit import record
 from billing.grants import issue
-from billing.reconcile import check
 
 
 @click.group(short_help="Create tenants and keys, grant tokens, reconcile.")
@@ -34,6 +34,8 @@ def admin() -> None:
 for _command in (audit, cap, freeze, grant_rules, unfreeze):
     admin.add_command(_command)
 for _command in (recharge, recharge_bulk, approvals, approve, reject):
+    admin.add_command(_command)
+for _command in (correct, reconcile_command, refund):
     admin.add_command(_command)
 for _command in (month_end, pack, subscribe_command):
     admin.add_command(_command)
@@ -194,19 +196,6 @@ def grant_command(context: Context, *, tenant: str, tokens: float) -> None:
         tenant_id = tenant_id_of(session, tenant)
         _grant(session, tenant_id=tenant_id, tokens=tokens)
     click.echo(f"Granted {tokens:g} tokens to {tenant}.")
-
-
-@admin.command(name="reconcile", short_help="Check every rule of the ledger.")
-@pass_context
-def reconcile_command(context: Context) -> None:
-    """Check every rule of the ledger and recompute every charge; exit code 1 if one is off."""
-    with transaction(context) as session:
-        findings = check(session)
-    for finding in findings:
-        click.echo(str(finding))
-    if findings:
-        raise SystemExit(1)
-    click.echo("The ledger reconciles.")
 
 
 def _grant(session: Session, *, tenant_id: str, tokens: float) -> None:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import click
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.context import Context
-from app.db import open_engine
+from app.db import open_engine, session_factory
 from app.local.errors import AddressError
 from app.tenants.service import find_tenants
 
@@ -16,17 +16,23 @@ ACTOR = "cli"  # whom the log names: whoever may run commands on this machine
 
 
 @contextmanager
-def transaction(context: Context) -> Iterator[Session]:
-    """A session on DATABASE_URL, else on the platform that runs in this PIXELMETER_HOME."""
+def sessions(context: Context) -> Iterator[sessionmaker[Session]]:
+    """The same for commands that need several transactions."""
     engine = open_engine(context.database_url(), pool_size=1)
     try:
-        with Session(engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        yield session_factory(engine)
     except OperationalError as error:
         message = f"The database does not answer: {error.orig}"
         raise AddressError(message) from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def transaction(context: Context) -> Iterator[Session]:
+    """A session on DATABASE_URL, else on the platform that runs in this PIXELMETER_HOME."""
+    with sessions(context) as factory, factory.begin() as session:
+        yield session
 
 
 def tenant_id_of(session: Session, name_or_id: str) -> str:

@@ -111,6 +111,7 @@ def test_the_schedule_only_hints_and_its_hints_do_not_pile_up() -> None:
         TaskName.GRANT.value,
         TaskName.KEEP_BOOKS.value,
         TaskName.START_ESTIMATES.value,
+        TaskName.RECONCILE.value,
         TaskName.COLLECT_FILES.value,
     }
     assert all(entry["options"]["expires"] <= entry["schedule"] for entry in SCHEDULE.values())
