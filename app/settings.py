@@ -39,6 +39,7 @@ class Settings:
     test_media: Path | None
     api_key: str | None = None  # what the command line sends; None: the one in dev.json
     admin_key: str | None = None  # the same for `pixelmeter admin`
+    balance_cache_s: int = 0  # how long a shown balance may be kept in Redis; 0: not at all
     clickhouse_url: str | None = None  # where usage is copied to; None: nowhere
     proxy_hops: int = 0  # proxies of ours in front of the API; 0 believes no X-Forwarded-For
     recharge_allow: tuple[Network, ...] = LOOPBACK  # where operators may recharge from
@@ -77,6 +78,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         test_media=Path(test_media).resolve() if test_media else None,
         api_key=env.get("PIXELMETER_API_KEY") or None,
         admin_key=env.get("PIXELMETER_ADMIN_KEY") or None,
+        balance_cache_s=_integer(env, "PIXELMETER_BALANCE_CACHE_S", 0),
         clickhouse_url=env.get("CLICKHOUSE_URL") or None,
         proxy_hops=_integer(env, "PIXELMETER_PROXY_HOPS", 0),
         recharge_allow=_networks(env, "PIXELMETER_RECHARGE_ALLOW") or LOOPBACK,

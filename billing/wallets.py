@@ -31,6 +31,7 @@ class Balance:
 
     available: MicroTokens  # without what has expired, even if nobody has swept it
     held: MicroTokens
+    version: int  # of the wallet: rises with every change
     debt: MicroTokens  # charged and not paid; what open holds have borrowed is in ``held``
     grants: tuple[GrantLeft, ...]
     credit: MicroTokens  # what a postpaid tenant may still owe
@@ -54,7 +55,7 @@ class Entry:
 # One statement, so one snapshot: wallet and grants belong together.
 _BALANCE = text(
     """
-    SELECT w.available, w.held,
+    SELECT w.available, w.held, w.version,
            w.debt - coalesce((SELECT c.held FROM billing.token_grant c WHERE c.id = w.credit_grant),
                              0) AS owed,
            CASE w.mode WHEN 'postpaid' THEN w.debt_limit - w.debt ELSE 0 END AS credit,
@@ -107,6 +108,7 @@ def balance(session: Session, tenant: str, *, now: datetime | None = None) -> Ba
     return Balance(
         available=MicroTokens(rows[0]["available"] - lapsed),
         held=rows[0]["held"],
+        version=rows[0]["version"],
         debt=MicroTokens(int(rows[0]["owed"])),
         grants=tuple(
             GrantLeft(

@@ -11,6 +11,7 @@ from typing import NoReturn
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.balance_cache import BalanceCache
 from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
 from app.db import open_engine, session_factory
@@ -119,6 +120,11 @@ class Services:
         return open_secret_box(secret_key=self.settings.secret_key, home=self.settings.home)
 
     @cached_property
+    def balances(self) -> BalanceCache:
+        """Balances as they are shown."""
+        return BalanceCache(self.settings.redis_url, keep_s=self.settings.balance_cache_s)
+
+    @cached_property
     def links(self) -> LinkSigner:
         """Signs the links inside webhook snapshots."""
         return link_signer(base_url=self.settings.base_url, box=self.box)
@@ -133,6 +139,8 @@ class Services:
         if "renewer" in self.__dict__:
             self.renewer.end()
             self.renewer.join()
+        if "balances" in self.__dict__:
+            self.balances.close()
         for engine in self._engines:
             engine.dispose()
 

@@ -5,11 +5,12 @@ job's usage, the webhook snapshot and its deliveries are one transaction.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from celery import shared_task
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.jobs.lifecycle import mark_all_settled
@@ -101,8 +102,21 @@ def settle_jobs(session: Session, services: Services, jobs: Sequence[str]) -> in
     for settlement in settlements:
         _warn_of_odd(settlement)
     rows = mark_all_settled(session, settlements=settlements)
+    if services.balances.enabled:
+        tenants = {row["tenant_id"] for row in rows}
+        event.listen(session, "after_commit", lambda _: _show(services, tenants), once=True)
     record_events(session, [_news(services, row, now) for row in rows], at=now)
     return len(settlements)
+
+
+def _show(services: Services, tenants: Collection[str]) -> None:
+    """Keep the new balances where they are shown; a failure costs nothing but their age."""
+    try:
+        with services.sessions() as session:
+            for tenant in tenants:
+                services.balances.refresh(session, tenant)
+    except SQLAlchemyError:
+        log.warning("settled, but the balances to show were not read", exc_info=True)
 
 
 def _warn_of_odd(settlement: Settlement) -> None:

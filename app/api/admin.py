@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from app.api.admin_schemas import KeyCreated, QueuesObject, TenantObject
 from app.api.audit_trail import note
 from app.api.auth import admins_only, current_operator, current_principal
-from app.api.balance import balance_view
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.replies import moment, reply
 from app.api.services import services, utc_now
+from app.balance_cache import balance_view
 from app.errors import ConflictError
 from app.jobs.queries import queue_depths, running_count
 from app.tenants.changes import change_tenant

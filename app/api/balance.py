@@ -18,7 +18,7 @@ from app.api.services import services
 from app.errors import FieldError, InvalidRequestError
 from app.reports.files import MEDIA_TYPES, ReportFormat, write_csv
 from billing.amounts import to_number
-from billing.wallets import Balance, Entry, balance, entries
+from billing.wallets import Entry, entries
 
 blueprint = APIBlueprint("balance", __name__, url_prefix="/v1", tag="Money")
 
@@ -56,8 +56,7 @@ class LedgerQuery(BaseModel):
 def show() -> Response:
     """Show what can be spent, what is held by jobs under way, and the grants behind it."""
     with services().unit_of_work() as session:
-        found = balance(session, current_tenant())
-    return reply(balance_view(found))
+        return reply(services().balances.shown(session, current_tenant()))
 
 
 @blueprint.get("/ledger")
@@ -118,24 +117,4 @@ def _entry_view(entry: Entry) -> dict[str, Any]:
         "job": entry.job,
         "grant": None if entry.grant is None else str(entry.grant),
         "created_at": moment(entry.at),
-    }
-
-
-def balance_view(found: Balance) -> dict[str, Any]:
-    """A balance as JSON numbers of tokens."""
-    return {
-        "available": to_number(found.available),
-        "held": to_number(found.held),
-        "debt": to_number(found.debt),
-        "grants": [
-            {
-                "id": str(grant.id),
-                "kind": grant.kind,
-                "remaining": to_number(grant.remaining),
-                "expires_at": moment(grant.expires_at),
-                "priority": grant.priority,
-                "token_price": None if grant.token_price is None else str(grant.token_price),
-            }
-            for grant in found.grants
-        ],
     }

@@ -81,6 +81,9 @@ def create() -> Response:
         submitted = _submit(kit, session, intake, now=now)
     if submitted.created:
         kit.bell.ring()
+        if kit.balances.enabled:
+            with kit.unit_of_work() as reading:
+                kit.balances.refresh(reading, tenant_id)
     job = submitted.job
     wait_s = preferred_wait_s(request.headers.get("Prefer"))
     if wait_s and _settled_in_time(kit, job["id"], wait_s):

@@ -23,6 +23,7 @@ from app.api.readiness import (
     storage_check,
 )
 from app.api.waiting import SettledListener
+from app.balance_cache import BalanceCache
 from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
 from app.files.intake import IntakeDesk
@@ -57,6 +58,7 @@ class Services:
     principals: PrincipalCache
     settled: SettledListener
     bell: JobBell
+    balances: BalanceCache
     readiness: Readiness
     trials: Semaphore  # of tenants' weights: each may take a core for half a minute
 
@@ -70,6 +72,7 @@ class Services:
         """End the threads and children of this process."""
         self.settled.close()
         self.bell.close()
+        self.balances.close()
         self.prober.close()
 
 
@@ -116,6 +119,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         principals=PrincipalCache(_looker_up(database)),
         settled=SettledListener(_libpq_url(database_url)),
         bell=JobBell(engine_of(app, database)),
+        balances=BalanceCache(settings.redis_url, keep_s=settings.balance_cache_s),
         readiness=_readiness(app, database, storage, settings),
         trials=Semaphore(TRIALS_MAX),
     )

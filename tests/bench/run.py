@@ -30,6 +30,7 @@ SCRIPTS = {  # in this order
     "ledger": "bench_ledger.py",
     "reconcile": "bench_reconcile.py",
     "usage": "bench_usage.py",
+    "balance": "bench_balance.py",
     "bulk": "bench_bulk.py",
     "platform": "bench_platform_detect.py",
     "detect": "bench_detect.py",
