@@ -169,6 +169,9 @@ class JobLinks(Document):
     self: str
     cancel: str
     events: str
+    compare: str | None = Field(
+        None, description="A page that shows a coloured picture over what was sent, for 15 minutes."
+    )
 
 
 class JobObject(Document):

@@ -64,12 +64,32 @@ class LinkSigner:
 
     def content_url(self, *, file_id: str, tenant_id: str, now: datetime) -> str:
         """An absolute address of a file's content that works for ``LINK_LIFETIME``."""
-        path = content_path(file_id)
+        return self._url(content_path(file_id), tenant_id, now)
+
+    def comparison_url(self, *, job_id: str, tenant_id: str, now: datetime) -> str:
+        """An absolute address of a job's page of before and after, for ``LINK_LIFETIME``."""
+        return self._url(comparison_path(job_id), tenant_id, now)
+
+    def _url(self, path: str, tenant_id: str, now: datetime) -> str:
         expires = int((now + LINK_LIFETIME).timestamp())
         signature = sign(
             key=self.key, method="GET", path=path, tenant_id=tenant_id, expires=expires
         )
         return f"{self.base_url}{path}?exp={expires}&sig={signature}"
+
+    def verify_comparison(
+        self, *, job_id: str, tenant_id: str, expires: int, signature: str, now: datetime
+    ) -> None:
+        """See ``verify``; the tenant is the one of the job's row."""
+        verify(
+            key=self.key,
+            method="GET",
+            path=comparison_path(job_id),
+            tenant_id=tenant_id,
+            expires=expires,
+            signature=signature,
+            now=now,
+        )
 
     def verify(
         self,
@@ -96,6 +116,11 @@ class LinkSigner:
 def content_path(file_id: str) -> str:
     """The path of a file's content."""
     return f"/v1/files/{file_id}/content"
+
+
+def comparison_path(job_id: str) -> str:
+    """The path of a job's page of before and after."""
+    return f"/v1/jobs/{job_id}/compare"
 
 
 def link_signer(*, base_url: str, box: SecretBox) -> LinkSigner:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.files.links import LinkSigner
+from app.jobs.comparison import comparison_of
 from app.jobs.record import JobRow
 
 
@@ -43,8 +44,19 @@ def job_view(
         "project": job["project"],
         "user": job["end_user"],
         "metadata": job["metadata"],
-        "links": {"self": path, "cancel": f"{path}/cancel", "events": f"{path}/events"},
+        "links": {
+            "self": path,
+            "cancel": f"{path}/cancel",
+            "events": f"{path}/events",
+            "compare": _comparison(job, links=links, now=now),
+        },
     }
+
+
+def _comparison(job: JobRow, *, links: LinkSigner, now: datetime) -> str | None:
+    if comparison_of(job, now=now) is None:
+        return None
+    return links.comparison_url(job_id=job["id"], tenant_id=job["tenant_id"], now=now)
 
 
 def _output(job: JobRow, *, links: LinkSigner, now: datetime) -> dict[str, Any] | None:

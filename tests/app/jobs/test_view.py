@@ -34,7 +34,12 @@ def test_a_fresh_job_has_every_field_of_the_public_page(shop: Shop, links: LinkS
     assert view["usage"] is view["output"] is view["error"] is view["batch"] is None
     assert view["created_at"].endswith("Z")
     path = f"https://api.example/v1/jobs/{job['id']}"
-    assert view["links"] == {"self": path, "cancel": f"{path}/cancel", "events": f"{path}/events"}
+    assert view["links"] == {
+        "self": path,
+        "cancel": f"{path}/cancel",
+        "events": f"{path}/events",
+        "compare": None,
+    }
 
 
 def _finished(shop: Shop) -> JobRow:
