@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.colorize import upscale
+from engines.colorize import realesrgan, upscale
 from engines.colorize.kinds import looking_size
 from engines.colorize.laying import lay
 from engines.colorize.looking import Looked, Looker
 from engines.colorize.painters import Painted, Painter, Subject
 from engines.colorize.params import ColorizeParams, typed
-from engines.colorize.report import picture_data, picture_work
+from engines.colorize.previews import write_previews
+from engines.colorize.report import Restored, picture_data, picture_work
+from engines.colorize.restoration import denoised, descratched
 from engines.manifest import ModelVersion
 from engines.media.rows import Rows, new_rows
 from engines.media.scans import Scan, open_scan, save_scan, suffix_of_result
 from engines.metering import StageClock, usage_report
 from engines.registry import Services
+from engines.runners.base import Runner
 from engines.spec import EngineResult, OutputFile, RunItem
 
 
@@ -27,7 +30,9 @@ class Seen:
     asked: ColorizeParams
     clock: StageClock
     scan: Scan
+    rows: Rows  # of the scan, restored where that was asked for
     looked: Looked
+    grain: float | None  # that was found, in 8-bit steps; None: nobody looked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,14 +58,15 @@ class PictureRuns:
         with clock.aside("decode"):
             scan = open_scan(item.files.target, context.work_dir, limits=self._services.limits)
         context.checkpoint()
-        looked = self._looker.look(item.model, scan.rows, asked.type, clock)
-        return Seen(item, asked, clock, scan, looked)
+        rows, grain = _restored(item, scan.rows, clock)
+        looked = self._looker.look(item.model, rows, asked.type, clock)
+        return Seen(item, asked, clock, scan, rows, looked, grain)
 
     def begin(self, seen: Seen, model: ModelVersion, painter: Painter) -> Begun:
         """Make what the model looks at."""
         size = looking_size(self._services.registry, model, seen.asked, seen.looked.kind)
         with seen.clock.aside("shrink"):
-            subject = painter.look(seen.scan.rows, size, seen.looked.faces)
+            subject = painter.look(seen.rows, size, seen.looked.faces)
         seen.item.context.checkpoint()
         return Begun(seen, model, subject)
 
@@ -72,14 +78,9 @@ class PictureRuns:
         context.progress(1, 2, "steps")
         with clock.stage("join"):
             coloured = _coloured(begun, painted, painter)
-        alpha = scan.alpha
-        if asked.upscale > 1:
-            with clock.stage("upscale"):
-                coloured, alpha = upscale.enlarged(
-                    coloured, alpha, asked.upscale, context.work_dir, pause=context.checkpoint
-                )
+        coloured, alpha, upscaler = self._enlarged(begun, coloured)
         with clock.aside("encode"):
-            file = _written(seen, coloured, alpha)
+            files = _written(seen, coloured, alpha)
         context.progress(2, 2, "steps")
         work = picture_work(
             begun.model,
@@ -94,9 +95,37 @@ class PictureRuns:
             scan=scan,
             looked_at=begun.subject.size,
             result=coloured,
+            restored=Restored(upscaler=upscaler, grain=seen.grain),
+            files=files,
         )
         usage = usage_report(clock, work=work, model=begun.model, execution=painter.execution)
-        return EngineResult(files=(file,), data=data, usage=usage)
+        return EngineResult(files=files, data=data, usage=usage)
+
+    def _enlarged(self, begun: Begun, coloured: Rows) -> tuple[Rows, Rows | None, str | None]:
+        """The coloured picture, its alpha and what enlarged it: a network where its file is."""
+        seen = begun.seen
+        alpha, factor, context = seen.scan.alpha, seen.asked.upscale, seen.item.context
+        if factor == 1:
+            return coloured, alpha, None
+        folder, pause = context.work_dir, context.checkpoint
+        network = self._upscaler(begun)
+        with seen.clock.stage("upscale"):
+            if network is None:
+                return *upscale.enlarged(coloured, alpha, factor, folder, pause=pause), upscale.NAME
+            large = realesrgan.enlarged(
+                network, coloured, factor, folder / "enlarged.raw", pause=pause
+            )
+            if alpha is not None:
+                alpha = upscale.enlarge_rows(alpha, factor, folder / "enlarged-alpha.raw", pause)
+            return large, alpha, realesrgan.NAME
+
+    def _upscaler(self, begun: Begun) -> Runner | None:
+        path = self._services.registry.extra_path(begun.model, realesrgan.FILE)
+        if path is None:
+            return None
+        loaded = self._services.sessions.runner(path)
+        begun.seen.clock.add_cold_start(loaded.cold_start_ms)
+        return loaded.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +144,7 @@ class Lane:
 
 def _coloured(begun: Begun, painted: Painted, painter: Painter) -> Rows:
     seen = begun.seen
-    rows, context, manner = seen.scan.rows, seen.item.context, seen.asked.chroma
+    rows, context, manner = seen.rows, seen.item.context, seen.asked.chroma
     height, width = rows.height, rows.width
     spread = painter.spread(manner, begun.subject, painted.colour, height=height, width=width)
     into = new_rows(
@@ -129,14 +158,30 @@ def _coloured(begun: Begun, painted: Painted, painter: Painter) -> Rows:
     return into
 
 
-def _written(seen: Seen, coloured: Rows, alpha: Rows | None) -> OutputFile:
+def _restored(item: RunItem, rows: Rows, clock: StageClock) -> tuple[Rows, float | None]:
+    """The picture without grain and scratches, where that was asked for."""
+    asked, context, grain = typed(item.params), item.context, None
+    if asked.denoise:
+        with clock.stage("denoise"):
+            path = context.work_dir / "denoised.raw"
+            rows, grain = denoised(rows, path, pause=context.checkpoint)
+    if asked.scratch:
+        with clock.stage("scratch"):
+            path = context.work_dir / "descratched.raw"
+            rows = descratched(rows, path, pause=context.checkpoint)
+    return rows, grain
+
+
+def _written(seen: Seen, coloured: Rows, alpha: Rows | None) -> tuple[OutputFile, ...]:
     scan, folder = seen.scan, seen.item.context.work_dir
     ending = suffix_of_result(scan)
     path = folder / f"colorized{ending}"
     save_scan(scan, coloured, path, alpha=alpha)
+    stem = seen.item.files.target.stem
+    file = OutputFile(path=path, media_type=scan.result_type, name=f"{stem}-colorized{ending}")
+    previews = write_previews(scan, coloured, folder, stem)
     _forget_samples(folder)
-    name = f"{seen.item.files.target.stem}-colorized{ending}"
-    return OutputFile(path=path, media_type=scan.result_type, name=name)
+    return (file, *previews)
 
 
 def _forget_samples(folder: Path) -> None:

@@ -1,14 +1,25 @@
 """What a run of colorize tells about itself, and what it is charged by."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from engines.colorize import skin, upscale
+from engines.colorize import skin
 from engines.colorize.looking import Looked
 from engines.colorize.params import ColorizeParams, Kind
+from engines.colorize.restoration import DENOISER, DESCRATCHER
 from engines.manifest import ModelVersion
 from engines.media.rows import Rows
 from engines.media.scans import Scan
-from engines.spec import MediaKind, Work
+from engines.spec import MediaKind, OutputFile, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was done to a picture beside its colour."""
+
+    upscaler: str | None
+    grain: float | None  # in 8-bit steps; None: nobody looked for it
 
 
 def picture_work(
@@ -56,6 +67,8 @@ def picture_data(
     scan: Scan,
     looked_at: tuple[int, int],
     result: Rows,
+    restored: Restored,
+    files: Sequence[OutputFile],
 ) -> dict[str, Any]:
     """The facts of a coloured picture, JSON-ready."""
     weights = [file.sha256 for file in model.weights]
@@ -68,7 +81,11 @@ def picture_data(
         "people_found": looked.people,
         "skin": skin.NAME if looked.faces and _paints_skin(model) else None,
         "chroma": wanted.chroma.value,
-        "upscaler": upscale.NAME if wanted.upscale > 1 else None,
+        "upscaler": restored.upscaler,
+        "denoiser": DENOISER if wanted.denoise else None,
+        "grain": None if restored.grain is None else round(restored.grain, 2),
+        "descratcher": DESCRATCHER if wanted.scratch else None,
+        "preview": preview_names(files),
         "input_size": list(looked_at),
         "was_grey": scan.is_grey,
         "notes": notes(scan),
@@ -76,6 +93,12 @@ def picture_data(
         "width": result.width,
         "height": result.height,
     }
+
+
+def preview_names(files: Sequence[OutputFile]) -> dict[str, str] | None:
+    """The names of before and after among the files; None where the result shows itself."""
+    small = [file.name for file in files[1:]]
+    return dict(zip(("before", "after"), small, strict=True)) if small else None
 
 
 def notes(scan: Scan) -> list[str]:

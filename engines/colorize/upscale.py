@@ -18,10 +18,10 @@ def enlarged(
     rows: Rows, alpha: Rows | None, factor: int, folder: Path, *, pause: Callable[[], None]
 ) -> tuple[Rows, Rows | None]:
     """Return a picture and its alpha ``factor`` times as wide and high, strip by strip."""
-    large = _enlarge_rows(rows, factor, folder / "enlarged.raw", pause)
+    large = enlarge_rows(rows, factor, folder / "enlarged.raw", pause)
     if alpha is None:
         return large, None
-    return large, _enlarge_rows(alpha, factor, folder / "enlarged-alpha.raw", pause)
+    return large, enlarge_rows(alpha, factor, folder / "enlarged-alpha.raw", pause)
 
 
 def enlarge(pixels: Samples, factor: int) -> Samples:
@@ -35,7 +35,8 @@ def enlarge(pixels: Samples, factor: int) -> Samples:
     return np.asarray(sharp, dtype=pixels.dtype).reshape(size[1], size[0], pixels.shape[2])
 
 
-def _enlarge_rows(rows: Rows, factor: int, path: Path, pause: Callable[[], None]) -> SinkRows:
+def enlarge_rows(rows: Rows, factor: int, path: Path, pause: Callable[[], None]) -> SinkRows:
+    """Return rows of any channels enlarged, strip by strip."""
     into = new_rows(
         path,
         height=rows.height * factor,
