@@ -57,7 +57,7 @@ def show(job_id: str, link: ContentQuery) -> Response:
 
 
 @blueprint.get("/assets/<name>")
-@blueprint.doc(hide=True)
+@blueprint.output(FileSchema(), content_type="text/css")
 @public
 def asset(name: str) -> Response:
     """The script and the style of the page."""

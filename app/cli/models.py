@@ -8,6 +8,7 @@ from rich.table import Table
 
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
+from app.cli.model_export import export
 from engines.activation import activate, activate_previous
 from engines.manifest import ModelVersion
 from engines.presence import Presence
@@ -28,6 +29,9 @@ def models() -> None:
     Weights are found in PIXELMETER_HOME/models, then in PIXELMETER_MODEL_MIRROR when that is a
     folder. Nothing is downloaded unless you ask for it with `pull`.
     """
+
+
+models.add_command(export)
 
 
 @models.command(name="list", short_help="What there is and whether it can run here.")

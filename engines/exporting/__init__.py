@@ -1,0 +1,1 @@
+"""Recipes that make ONNX files of published checkpoints; they need the extra ``export``."""
