@@ -89,6 +89,17 @@ class Conclusions:
     def flush(self) -> None:
         """Write whatever waits."""
         waiting, self._waiting = self._waiting, []
+        try:
+            self._flush(waiting)
+        finally:
+            _close(waiting)
+
+    def abandon(self) -> None:
+        """Write nothing more: the leases of what waits run out, and the jobs are run again."""
+        waiting, self._waiting = self._waiting, []
+        _close(waiting)
+
+    def _flush(self, waiting: list[tuple[Attempt, Succeeded]]) -> None:
         if len(waiting) == 1:
             self._conclude(*waiting[0])
             return
@@ -101,7 +112,6 @@ class Conclusions:
             return
         for attempt, _ in waiting:
             self.statuses[attempt.claimed.job_id] = JobStatus.SUCCEEDED
-            attempt.close()
         if waiting:
             log.info("%d attempts ended together, succeeded", len(waiting))
 
@@ -114,3 +124,9 @@ class Conclusions:
             self.statuses[attempt.claimed.job_id] = conclude(self._services, attempt, verdict)
         finally:
             attempt.close()
+
+
+def _close(waiting: list[tuple[Attempt, Succeeded]]) -> None:
+    """Closing twice is fine."""
+    for attempt, _ in waiting:
+        attempt.close()

@@ -55,6 +55,7 @@ def run_together(
     finally:
         for attempt in under_way:  # their leases run out: they are found and run again
             attempt.close()
+        conclusions.abandon()
     return conclusions.statuses.get(first.claimed.job_id)
 
 

@@ -133,7 +133,7 @@ def wait_settled(dsn: str, jobs: Sequence[str]) -> None:
                 break
             if time.monotonic() > deadline:
                 raise SystemExit(f"{row} of {len(jobs)} jobs are settled")
-            time.sleep(0.02)
+            time.sleep(0.05)
         bad = database.execute(
             "SELECT count(*) FROM job WHERE id = ANY(%s) AND status <> 'succeeded'", (list(jobs),)
         ).fetchone()

@@ -10,7 +10,7 @@ from app.jobs.states import JobStatus
 from engines.errors import ExhaustedError, InvalidInputError
 from engines.spec import Outcome, OutputFile, RunContext, RunItem
 from tests.workers.miniature import FakeBatchEngine, FakeRegistry, Platform
-from workers import gathering
+from workers import conclusion, gathering
 from workers.run_job import execute
 from workers.settle import drain
 from workers.work_folders import work_root
@@ -212,6 +212,24 @@ def test_an_engine_that_breaks_gives_back_what_was_under_way(
     assert statuses(platform, jobs) == ["succeeded", *["queued"] * 3]
     attempts = platform.scalar("SELECT count(*) FROM attempt WHERE outcome = 'failed'")
     assert attempts == 3
+
+
+def test_ends_that_cannot_be_written_leave_no_lease_alive(
+    platform: Platform, fake: FakeBatchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that stays away: the jobs are found again when their leases run out."""
+
+    def away(*_: Any) -> None:
+        raise OperationalError("", {}, Exception("away"))
+
+    monkeypatch.setattr(conclusion, "PERSIST_FOR_S", 0.1)
+    monkeypatch.setattr(conclusion, "finish_without_files", away)
+    jobs = [platform.submit() for _ in range(3)]
+    with pytest.raises(OperationalError):
+        run(platform, jobs[0])
+    assert platform.services.renewer._leases == frozenset()
+    assert statuses(platform, jobs) == ["processing"] * 3
+    assert list(work_root(platform.services).iterdir()) == []
 
 
 def test_a_database_that_is_away_ends_the_gathering_and_not_the_run(
