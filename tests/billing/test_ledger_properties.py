@@ -555,7 +555,7 @@ def priced_engine(engine: Engine) -> Engine:
     return engine
 
 
-@pytest.mark.timeout(0 if EXAMPLES > 300 else 300)
+@pytest.mark.timeout(0 if EXAMPLES > 300 else 900)
 def test_any_order_of_events_keeps_the_books_right(priced_engine):
     run(priced_engine, examples=EXAMPLES)
 
