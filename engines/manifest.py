@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineFaultError
+from engines.profiles import Profile
 
 MANIFEST_FILE = "engine.toml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -40,6 +41,7 @@ class ModelVersion:
     needs_weights: bool = False
     extras: tuple[WeightsFile, ...] = ()  # used when present; the model runs without them
     options: dict[str, object] = field(default_factory=dict)  # contract facts for the engine
+    profiles: tuple[Profile, ...] = ()  # shapes that TensorRT plans are made for
     base: str | None = None  # a tenant's own weights: the model whose contract they have
 
     @property
@@ -113,15 +115,16 @@ def weights_file(table: Mapping[str, Any]) -> WeightsFile:
 
 def _manifest(table: Mapping[str, Any]) -> Manifest:
     known = {"name", "title", "description", "media", "sources", "models", "aliases"}
-    known |= {"large_pictures"}
+    known |= {"large_pictures", "profiles"}
     _refuse_unknown(table, known, "the engine")
+    profiles = tuple(_profile(profile) for profile in table.get("profiles", ()))
     manifest = Manifest(
         name=_named(_text(table, "name"), "name"),
         title=_text(table, "title"),
         description=_text(table, "description"),
         media=tuple(table.get("media", ())),
         sources=_text(table, "sources"),
-        models=tuple(_model(model) for model in table.get("models", ())),
+        models=tuple(_model(model, profiles) for model in table.get("models", ())),
         aliases=dict(table.get("aliases", {})),
         large_pictures=table.get("large_pictures", False) is True,
     )
@@ -149,9 +152,10 @@ def _check(manifest: Manifest) -> None:
             raise ManifestError(message)
 
 
-def _model(table: Mapping[str, Any]) -> ModelVersion:
+def _model(table: Mapping[str, Any], profiles: tuple[Profile, ...]) -> ModelVersion:
     known = {"name", "version", "runner", "weights", "needs_weights", "extras", "options"}
-    _refuse_unknown(table, known, "a model")
+    _refuse_unknown(table, known | {"profiles"}, "a model")
+    own = tuple(_profile(profile) for profile in table.get("profiles", ()))
     version = _text(table, "version")
     if not version.isdecimal():
         message = f"version must be a whole number in quotes, got {version!r}"
@@ -164,7 +168,26 @@ def _model(table: Mapping[str, Any]) -> ModelVersion:
         needs_weights=table.get("needs_weights", False) is True,
         extras=tuple(weights_file(file) for file in table.get("extras", ())),
         options=dict(table.get("options", {})),
+        profiles=(*own, *profiles),  # what a model says of an input goes before the engine
     )
+
+
+def _profile(table: Mapping[str, Any]) -> Profile:
+    _refuse_unknown(table, {"input", "min", "opt", "max", "file", "values"}, "a profile")
+    values = table.get("values", [0, 1])
+    try:
+        least, most = float(values[0]), float(values[1])
+        return Profile(
+            input=_text(table, "input"),
+            file=table.get("file"),
+            values=(least, most),
+            **{
+                size: tuple(int(length) for length in table[size]) for size in ("min", "opt", "max")
+            },
+        )
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        message = f"a profile must name an input and its min, opt and max shapes: {error}"
+        raise ManifestError(message) from error
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:

@@ -1,7 +1,6 @@
 """Measure a run: billable compute per stage, other time beside it, memory at its peak."""
 
 import math
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,13 @@ from pathlib import Path
 from threading import Lock
 from time import perf_counter
 
+from engines.gpu_memory import gpu_memory_bytes
 from engines.manifest import ModelVersion
 from engines.runners.base import Runner
+from engines.runners.host import cpu_name
 from engines.spec import UsageReport, Work
+
+__all__ = ["Execution", "StageClock", "cpu_name", "peak_memory_bytes", "share_ms", "usage_report"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -93,10 +96,11 @@ class StageClock:
 class Execution:
     """Where and how a network ran."""
 
-    runner: str  # onnxruntime | opencv
+    runner: str  # onnxruntime | openvino | tensorrt | tensorrt-rtx | opencv
     provider: str  # CPUExecutionProvider, or opencv
-    precision: str  # fp32 | fp16 | none
+    precision: str  # fp32 | fp16 | bf16 | none
     device: str
+    plan: str | None = None  # the TensorRT plan
 
     @classmethod
     def of(cls, runner: Runner) -> "Execution":
@@ -105,7 +109,8 @@ class Execution:
             runner=runner.kind,
             provider=runner.provider,
             precision=runner.precision,
-            device=cpu_name(),
+            device=runner.facts.device,
+            plan=runner.facts.plan,
         )
 
     @classmethod
@@ -125,10 +130,11 @@ def usage_report(
         runner=execution.runner,
         provider=execution.provider,
         precision=execution.precision,
+        plan=execution.plan,
         stages_ms=clock.stages_ms,
         wall_ms=clock.wall_ms,
         cold_start_ms=clock.cold_start_ms,
-        peak_memory_bytes=peak_memory_bytes(),
+        peak_memory_bytes=peak_memory_bytes(execution.device),
     )
 
 
@@ -141,18 +147,16 @@ def share_ms(elapsed_ms: float, parts: int) -> list[float]:
     return [*([part] * (parts - 1)), elapsed_ms - part * (parts - 1)]
 
 
-def cpu_name() -> str:
-    """The processor as the kernel calls it, e.g. ``cpu:AMD EPYC 7B13``."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return f"cpu:{found[1].strip() if found else platform.machine()}"
+def peak_memory_bytes(device: str = "cpu") -> int:
+    """Memory of this process: on a GPU what it holds there now, by NVML, else its resident peak.
 
-
-def peak_memory_bytes() -> int:
-    """Largest resident memory since the last ``StageClock`` was made; 0 where unknown."""
+    The resident peak is since the last ``StageClock`` was made. A GPU's allocators keep what they
+    once took, so what is held after a run is the peak. Where NVML does not know this process, as in
+    some containers, the resident peak is told. 0 where unknown.
+    """
+    held = gpu_memory_bytes(device)
+    if held is not None:
+        return held
     try:
         found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text("ascii"), re.MULTILINE)
     except OSError:

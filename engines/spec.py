@@ -78,14 +78,15 @@ class UsageReport:
     work: Work
     model: str  # name@version that really ran
     device: str  # e.g. cpu:AMD EPYC or cuda:0 NVIDIA L4
-    runner: str  # onnxruntime | opencv
+    runner: str  # onnxruntime | openvino | tensorrt | tensorrt-rtx | opencv
     provider: str  # e.g. CPUExecutionProvider
-    precision: str  # fp32 | fp16 | none
+    precision: str  # fp32 | fp16 | bf16 | none
     stages_ms: Mapping[str, float]  # compute time per stage: GPU events, or run-call time on a CPU
     wall_ms: float  # whole run, waiting excluded only where a stage says so
     cold_start_ms: float  # loading of models inside this run; 0 when warm
     peak_memory_bytes: int
     device_factor: float = 1.0
+    plan: str | None = None  # the TensorRT plan that ran
 
     @property
     def gpu_ms(self) -> float:

@@ -20,6 +20,7 @@ _NOTHING: Mapping[str, Any] = {
     "cold_start_ms": 0,
     "peak_memory_bytes": 0,
     "provider": None,
+    "plan": None,
 }
 
 
@@ -31,6 +32,7 @@ def report_json(report: UsageReport) -> dict[str, Any]:
         "runner": report.runner,
         "provider": report.provider,
         "precision": report.precision,
+        "plan": report.plan,
         "gpu_ms": report.gpu_ms,
         "stages_ms": dict(report.stages_ms),
         "wall_ms": report.wall_ms,
@@ -59,6 +61,7 @@ def public_usage(
         "runner": facts["runner"],
         "provider": facts["provider"],
         "precision": facts["precision"],
+        "plan": facts.get("plan"),  # reports of older workers have none
         "model": job["model"] if report is None else report["model"],
         "queue_ms": _queue_ms(job),
         "cold_start_ms": _ms(facts["cold_start_ms"]),

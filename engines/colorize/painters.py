@@ -18,6 +18,7 @@ from engines.colorize.shrink import Method, shrink
 from engines.colorize.spread import Bilinear, Guided, Lined, Nearest, Spread
 from engines.errors import EngineFaultError
 from engines.faces.face import Face
+from engines.loading import load_network, weights_source
 from engines.manifest import ModelVersion
 from engines.media.rows import Rows
 from engines.metering import Execution
@@ -193,7 +194,7 @@ def load_painter(model: ModelVersion, services: Services) -> Loaded[Painter]:
     """The model, loaded at the first call; raises ``WeightsError`` without its weights."""
     if model.runner == "opencv":
         return Loaded(Palette(), 0.0)
-    loaded = services.sessions.runner(services.registry.weights_path(model))
+    loaded = load_network(services, model)
     return Loaded(_over(model, loaded.value), loaded.cold_start_ms)
 
 
@@ -201,7 +202,7 @@ def load_lanes(model: ModelVersion, services: Services) -> Loaded[tuple[Painter,
     """The model once for every thread that may run it; see ``Sessions.lanes``."""
     if model.runner == "opencv":
         return Loaded((Palette(),), 0.0)
-    loaded = services.sessions.lanes(services.registry.weights_path(model))
+    loaded = services.sessions.lanes(weights_source(services.registry, model))
     return Loaded(tuple(_over(model, each) for each in loaded.value), loaded.cold_start_ms)
 
 

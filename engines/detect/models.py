@@ -9,6 +9,7 @@ from engines.detect.network import Family, NetworkDetector
 from engines.detect.yolov8 import yolov8
 from engines.detect.yolox import yolox
 from engines.errors import EngineFaultError, InvalidInputError
+from engines.loading import load_network, weights_source
 from engines.manifest import ModelVersion
 from engines.registry import Services
 from engines.runners.base import Runner
@@ -45,7 +46,7 @@ def load_detector(model: ModelVersion, services: Services) -> Loaded[Detector]:
     family = _family(model)
     if family is None:
         return services.sessions.load(("detect", model.id), lambda: cast("Detector", Builtin()))
-    loaded = services.sessions.runner(services.registry.weights_path(model))
+    loaded = load_network(services, model)
     return Loaded(NetworkDetector(loaded.value, family), loaded.cold_start_ms)
 
 
@@ -55,7 +56,7 @@ def load_lanes(model: ModelVersion, services: Services) -> Loaded[tuple[Detector
     if family is None:
         one = load_detector(model, services)
         return Loaded((one.value,), one.cold_start_ms)
-    loaded = services.sessions.lanes(services.registry.weights_path(model))
+    loaded = services.sessions.lanes(weights_source(services.registry, model))
     lanes = tuple(NetworkDetector(runner, family) for runner in loaded.value)
     return Loaded(lanes, loaded.cold_start_ms)
 

@@ -3,6 +3,7 @@
 from engines.faces.face import FaceDetector
 from engines.faces.haar import HaarFaces
 from engines.faces.yunet import YuNet
+from engines.loading import load_extra
 from engines.manifest import ModelVersion
 from engines.registry import Services
 from engines.sessions import Loaded
@@ -17,9 +18,8 @@ def face_detector(services: Services, model: ModelVersion) -> Loaded[FaceDetecto
     Raises:
         WeightsError: code ``weights_corrupt``: the file is here, but is not what was registered.
     """
-    path = services.registry.extra_path(model, YUNET_FILE)
-    if path is None:
+    runner = load_extra(services, model, YUNET_FILE)
+    if runner is None:
         return services.sessions.load(("faces", HaarFaces.name), HaarFaces)
-    runner = services.sessions.runner(path)
     detector: FaceDetector = YuNet(runner.value, name=YUNET_NAME)
     return Loaded(value=detector, cold_start_ms=runner.cold_start_ms)

@@ -23,8 +23,9 @@ import engines
 from engines.errors import EngineFaultError
 from engines.foreign.refusal import ForeignWeightsError
 from engines.foreign.wire import ARRAYS_BYTES_MAX, WireError, pack, unpack
-from engines.runners.base import Array, Feeds, TensorSpec
+from engines.runners.base import Array, Facts, Feeds, TensorSpec
 from engines.runners.feeds import check_feeds
+from engines.runners.host import cpu_name
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,15 @@ class SandboxedRunner:
             }
             self.precision = str(facts["precision"])
             self.provider = str(facts["provider"])
+            self.facts = Facts(
+                kind=self.kind,
+                provider=self.provider,
+                precision=self.precision,
+                device=cpu_name(),
+                inputs=self.inputs,
+                outputs=self.outputs,
+                metadata=self.metadata,
+            )
         except BaseException:
             self.close()
             raise
@@ -79,6 +89,21 @@ class SandboxedRunner:
     def elapsed_ms(self) -> float:
         """Duration of the last run inside the child."""
         return self._elapsed_ms
+
+    @property
+    def stages_ms(self) -> Mapping[str, float]:
+        """Of the last run."""
+        return {"execute": self._elapsed_ms}
+
+    @property
+    def is_closed(self) -> bool:
+        """Also when its child died."""
+        return self._child is None
+
+    @property
+    def device_bytes(self) -> int:
+        """None: it runs on the CPU."""
+        return 0
 
     @property
     def pid(self) -> int | None:

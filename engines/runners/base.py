@@ -28,12 +28,30 @@ class TensorSpec:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a loaded network is and where it runs; it goes into the usage report."""
+
+    kind: str  # onnxruntime | openvino | tensorrt | tensorrt-rtx | fake
+    provider: str  # what really executes, e.g. CPUExecutionProvider
+    precision: str  # of the arithmetic: fp32 | fp16 | bf16
+    device: str  # cpu:AMD EPYC 7B13 or cuda:0 NVIDIA L4
+    inputs: tuple[TensorSpec, ...]  # in the order of the network
+    outputs: tuple[TensorSpec, ...]
+    metadata: Mapping[str, str]  # what the author wrote into the file
+    plan: str | None = None  # the TensorRT plan, by the first digits of its key
+
+
 class Runner(Protocol):
     """One loaded network. A context manager: leaving it frees the memory.
 
-    ``run`` may be called from one thread at a time. The returned arrays belong to the caller
-    until the next ``run``; copy what must live longer.
+    ``run`` may be called from several threads; where the device takes one at a time they wait for
+    each other, and the wait is in nobody's time. Arrays given back belong to the caller.
     """
+
+    @property
+    def facts(self) -> Facts:
+        """What it is; stays readable after closing."""
 
     @property
     def kind(self) -> str:
@@ -45,7 +63,7 @@ class Runner(Protocol):
 
     @property
     def precision(self) -> str:
-        """Of the network's inputs: fp32 or fp16."""
+        """Of the arithmetic: fp32 or fp16."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -60,11 +78,33 @@ class Runner(Protocol):
         """What the author wrote into the file."""
 
     @property
+    def is_closed(self) -> bool:
+        """Whether ``run`` is an error from now on: it was closed, or what ran it died."""
+
+    @property
+    def device_bytes(self) -> int:
+        """Device memory it was seen to take; 0 where networks live in host memory."""
+
+    @property
     def elapsed_ms(self) -> float:
-        """Duration of the last ``run`` call itself, feeding and decoding excluded."""
+        """Compute time of this thread's last ``run``: the sum of its ``stages_ms``."""
+
+    @property
+    def stages_ms(self) -> Mapping[str, float]:
+        """Of this thread's last ``run``.
+
+        On a GPU upload, execute and download between CUDA events; on a CPU execute alone, the
+        time of the run call itself.
+        """
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
-        """Execute once; raises ``EngineFaultError`` for feeds that do not fit the network."""
+        """Execute once.
+
+        Raises:
+            EngineFaultError: feeds that do not fit the network, or, with the code
+                ``network_output_invalid``, an output with NaN in it.
+            ExhaustedError: too little memory.
+        """
 
     def twin(self) -> Self | None:
         """Another runner over the same loaded network, to run beside this one on another thread.

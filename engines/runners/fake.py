@@ -2,20 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from types import TracebackType
-from typing import Self
 
-from engines.errors import EngineFaultError
-from engines.runners.base import Array, Feeds, TensorSpec
-from engines.runners.feeds import check_feeds
+from engines.runners.base import Array, Facts, Feeds, TensorSpec
+from engines.runners.network import Executed, LoadedNetwork
 
 
-class FakeRunner:
+class FakeRunner(LoadedNetwork):
     """Wraps ``compute``; keeps every contract of a real runner, so that misuse fails here too."""
-
-    kind = "fake"
-    provider = "FakeExecutionProvider"
-    precision = "fp32"
 
     def __init__(
         self,
@@ -24,42 +17,27 @@ class FakeRunner:
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         metadata: Mapping[str, str] | None = None,
+        precision: str = "fp32",
     ) -> None:
-        self._compute: Callable[[Feeds], dict[str, Array]] | None = compute
-        self.inputs = inputs
-        self.outputs = outputs
-        self.metadata: Mapping[str, str] = metadata or {}
-        self.elapsed_ms = 0.0
+        super().__init__(
+            Facts(
+                kind="fake",
+                provider="FakeExecutionProvider",
+                precision=precision,
+                device="fake",
+                inputs=inputs,
+                outputs=outputs,
+                metadata=metadata or {},
+            )
+        )
+        self._compute = compute
         self.calls = 0
 
-    def run(self, feeds: Feeds) -> dict[str, Array]:
-        """Call the function on checked feeds."""
-        if self._compute is None:
-            raise EngineFaultError("this runner is closed; open another one")
-        check_feeds(self.inputs, feeds)
+    def _execute(self, feeds: Feeds) -> Executed:
         started = perf_counter()
         values = self._compute(feeds)
-        self.elapsed_ms = (perf_counter() - started) * 1000
         self.calls += 1
-        return values
+        return Executed(values, {"execute": (perf_counter() - started) * 1000})
 
-    def twin(self) -> "FakeRunner | None":
-        """None: the function is called from one thread at a time."""
-        return None
-
-    def close(self) -> None:
-        """Forget the function."""
-        self._compute = None
-
-    def __enter__(self) -> Self:
-        """Give the runner itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
+    def _release(self) -> None:
+        """Nothing is held."""

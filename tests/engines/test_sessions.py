@@ -19,8 +19,8 @@ def test_a_network_is_loaded_once_and_only_the_first_load_costs(tiny_onnx):
 def test_threads_that_ask_at_once_share_one_load(tmp_path):
     opened, start = [], Barrier(4)
 
-    def open_runner(path, *, threads):
-        opened.append(path)
+    def open_runner(source, *, threads):
+        opened.append(source)
         return FakeRunner(lambda feeds: {}, inputs=(), outputs=())
 
     sessions = Sessions(threads=1, open_runner=open_runner)
@@ -61,9 +61,9 @@ def test_closing_frees_networks_and_the_next_call_loads_again(tiny_onnx):
 def test_lanes_are_as_many_as_threads_over_one_network_and_loaded_once(tiny_onnx):
     opened = []
 
-    def open_runner(path, *, threads):
+    def open_runner(source, *, threads):
         opened.append(threads)
-        return open_onnx(path, threads=threads)
+        return open_onnx(source.path, threads=threads)
 
     sessions, path = Sessions(threads=3, open_runner=open_runner), tiny_onnx()
     lanes = sessions.lanes(path)
@@ -78,7 +78,7 @@ def test_lanes_are_as_many_as_threads_over_one_network_and_loaded_once(tiny_onnx
 
 
 def test_a_device_that_takes_one_call_at_a_time_is_one_lane(tmp_path):
-    def open_runner(path, *, threads):
+    def open_runner(source, *, threads):
         return FakeRunner(lambda feeds: {}, inputs=(), outputs=())
 
     sessions = Sessions(threads=4, open_runner=open_runner)

@@ -1,0 +1,1 @@
+"""Half-precision variants of weights: made by conversion, held against the original, or refused."""
