@@ -126,6 +126,7 @@ class JobUsage(Document):
     runner: str | None
     provider: str | None
     precision: str | None
+    plan: str | None = Field(default=None, description="the TensorRT plan that ran")
     model: str = Field(description="name@version that really ran")
     queue_ms: int
     cold_start_ms: float | int
