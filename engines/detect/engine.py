@@ -12,6 +12,7 @@ from engines.detect.pictures import Begun, Lane, PictureRuns, picture_key
 from engines.detect.report import work_of
 from engines.detect.videos import VideoRun
 from engines.manifest import Manifest, ModelVersion
+from engines.many import run_alone
 from engines.metering import StageClock
 from engines.overlap import Stages, run_overlapped
 from engines.registry import Services
@@ -78,6 +79,11 @@ class DetectEngine:
         first = next(source, None)
         if first is None:
             return
+        second = next(source, None)
+        if second is None:  # in no company all threads work on it
+            yield run_alone(self, first)
+            return
+        source = chain([second], source)
         clock = StageClock()  # of the first item, which the load belongs to
         try:
             loaded = load_lanes(first.model, self._services)
