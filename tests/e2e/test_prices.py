@@ -1,9 +1,11 @@
 """The worked examples of the price list: quoted by the running platform, and settled by it."""
 
 import re
+import time
 
 import pytest
 
+from app.catalog.shelf import BOOK_TTL_S
 from app.client.client import Client
 from app.client.errors import PaymentRequiredError
 from tests.billing.worked_examples import EXAMPLES
@@ -79,6 +81,7 @@ def test_face_fusion_by_compute_time_is_held_at_its_ceiling_and_charged_as_measu
     """By every stage that the engine measures; what is not used of the ceiling comes back."""
     made = platform.run("admin", "tenants", "create", "by-the-second", "--tokens", "500").stdout
     platform.run("ratecards", "assign", "by-the-second", "facefusion-gpu")
+    time.sleep(BOOK_TTL_S + 0.5)  # every process of the API has read its prices again
     key = re.search(r"pm_live_\w+", made)[0]
     ask = next(each.ask for each in ASKED if each.ask.engine == "face-swap")
     with Client.connect(platform.dev["base_url"], key) as client:
