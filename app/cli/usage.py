@@ -88,7 +88,7 @@ def show_usage(console: Console, rows: Sequence[Row], *, group_by: Sequence[str]
         "average_tokens": round(tokens / jobs, 6),
         **{name: sum(row[name] for row in rows) for name in ("gpu_ms", "failures", "cache_hits")},
     }
-    table.add_column("start", "together")
+    table.add_column("start", "together", min_width=20)
     for name in group_by:
         table.add_column(name)
     for name in MEASURES:
