@@ -55,8 +55,10 @@ class Settlement:
 
 _PENDING = text(
     """
-    SELECT u.job, u.tenant, u.outcome, u.cached, u.quarantined, u.quantities, u.attributes,
-           u.multipliers, u.gpu_us, u.wall_us, u.card, u.card_version, c.body::text AS body,
+    SELECT u.job, u.tenant, u.outcome, u.cached, u.quarantined, u.quantities::text AS quantities,
+           u.attributes::text AS attributes,
+           u.multipliers::text AS multipliers, u.gpu_us, u.wall_us, u.card, u.card_version,
+           c.body::text AS body,
            EXISTS (SELECT FROM billing.charge x WHERE x.job = u.job) AS charged
       FROM billing.usage_record u
       JOIN billing.rate_card_version c ON c.card = u.card AND c.version = u.card_version
@@ -65,6 +67,20 @@ _PENDING = text(
      ORDER BY h.wallet, u.job
     """
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _PriceFacts:
+    """Everything that a price depends on; what has many parts is JSON."""
+
+    body: str  # of the card
+    card: str
+    version: int
+    outcome: str
+    cached: bool
+    quantities: str
+    attributes: str
+    multipliers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,24 +178,44 @@ def _settlement(judged: _Judged, moved: RowMapping) -> Settlement:
 
 def _judge(record: RowMapping) -> _Judged:
     """The work that counts, its price, and whether anything about it was odd."""
-    work = Work(record["quantities"], record["attributes"])
     status, quantities = ChargeStatus.SETTLED, None
     if record["quarantined"]:
-        work = bounded(work, gpu_us=record["gpu_us"], wall_us=record["wall_us"])
+        measured = Work(json.loads(record["quantities"]))
+        work = bounded(measured, gpu_us=record["gpu_us"], wall_us=record["wall_us"])
         status, quantities = ChargeStatus.QUARANTINED, json.dumps(dict(work.quantities))
-    card = published_card(record["body"], record["card"], record["card_version"])
-    price, priced = rate_or_free(
-        card,
-        work,
+    facts = _PriceFacts(
+        body=record["body"],
+        card=record["card"],
+        version=record["card_version"],
         outcome=record["outcome"],
         cached=record["cached"],
-        multipliers=read_multipliers(record["multipliers"]),
+        quantities=quantities or record["quantities"],
+        attributes=record["attributes"],
+        multipliers=record["multipliers"],
     )
+    price, priced, lines = _priced(facts)
     rated = ledger.Rated(
         job=record["job"],
         price=price.amount,
         status=(status if priced else ChargeStatus.UNPRICED).value,
         quantities=quantities,
-        lines=json.dumps([line_json(line) for line in price.lines]),
+        lines=lines,
     )
     return _Judged(record, price, rated)
+
+
+@lru_cache(maxsize=4096)
+def _priced(facts: _PriceFacts) -> tuple[Price, bool, str]:
+    """The price, whether the card could price it, and its lines as JSON.
+
+    Kept, because it is half of what a settlement costs, most jobs of a tenant are alike, and it
+    follows from the facts alone.
+    """
+    price, priced = rate_or_free(
+        published_card(facts.body, facts.card, facts.version),
+        Work(json.loads(facts.quantities), json.loads(facts.attributes)),
+        outcome=facts.outcome,
+        cached=facts.cached,
+        multipliers=read_multipliers(json.loads(facts.multipliers)),
+    )
+    return price, priced, json.dumps([line_json(line) for line in price.lines])
