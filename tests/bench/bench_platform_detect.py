@@ -148,7 +148,12 @@ def through_platform(
     with Client.connect(where["base_url"], where["key"]) as client:
         files = [client.upload(path)["id"] for path in paths]
     bodies = [
-        {"engine": "detect", "model": model, "input": {"target": {"file": file}}, "params": {}}
+        {
+            "engine": "detect",
+            "model": model,
+            "input": {"target": {"file": file}},
+            "cache": False,  # a home that ran this before must run it again
+        }
         for file in files
     ]
     warm_up = submit_all(where["base_url"], where["key"], bodies[:CONNECTIONS])
