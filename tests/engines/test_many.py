@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from engines.errors import CanceledError, InvalidInputError
-from engines.foreign.opening import open_network
 from engines.manifest import load_manifest, shipped_folders
 from engines.many import batch_key, run_items
 from engines.media.limits import MediaLimits
@@ -140,15 +139,7 @@ def test_items_of_another_key_are_refused_not_run(registry, item):
     assert "different keys" in second.detail
 
 
-def test_an_item_in_no_company_has_all_threads_to_itself(model_mirror, item, tmp_path):
-    opened = []
-
-    def open_runner(path, *, threads):
-        opened.append(threads)
-        return open_network(path, threads=threads)
-
-    sessions = Sessions(threads=2, open_runner=open_runner)
-    registry = open_registry(store=tmp_path / "s", mirror=str(model_mirror), sessions=sessions)
-    [outcome] = run_items(registry.engine("detect"), [item(registry, "detect", model="yolov8n")])
+def test_an_item_in_no_company_has_all_threads_to_itself(networks, item, monkeypatch):
+    monkeypatch.setattr(networks.sessions, "lanes", None)  # to ask for lanes would be an error
+    [outcome] = run_items(networks.engine("detect"), [item(networks, "detect", model="yolov8n")])
     assert isinstance(outcome, EngineResult)
-    assert opened == [2]
