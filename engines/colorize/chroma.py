@@ -36,6 +36,13 @@ def lightness(pixels: UnitPixels) -> Light:
     return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB)[..., 0], np.float32)
 
 
+def colourfulness(pixels: UnitPixels) -> float:
+    """Mean of |a| and |b| of a BGR picture 0..1."""
+    import cv2
+
+    return float(np.abs(cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB)[..., 1:]).mean())
+
+
 def neutral_grey(pixels: UnitPixels) -> UnitPixels:
     """The lightness of a BGR picture as neutral RGB, both 0..1: what networks are shown."""
     import cv2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.colorize import realesrgan, upscale
+from engines.colorize.chroma import colourfulness
 from engines.colorize.kinds import looking_size
 from engines.colorize.laying import lay
 from engines.colorize.looking import Looked, Looker
@@ -13,6 +14,7 @@ from engines.colorize.params import ColorizeParams, typed
 from engines.colorize.previews import write_previews
 from engines.colorize.report import Restored, picture_data, picture_work
 from engines.colorize.restoration import denoised, descratched
+from engines.colorize.shrink import Method, shrink
 from engines.manifest import ModelVersion
 from engines.media.rows import Rows, new_rows
 from engines.media.scans import Scan, open_scan, save_scan, suffix_of_result
@@ -20,6 +22,9 @@ from engines.metering import StageClock, usage_report
 from engines.registry import Services
 from engines.runners.base import Runner
 from engines.spec import EngineResult, OutputFile, RunItem
+
+_GLANCE_PX = 128
+_FADED = 3.0  # mean of |a| and |b|; the tint of a scan stays below
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +38,7 @@ class Seen:
     rows: Rows  # of the scan, restored where that was asked for
     looked: Looked
     grain: float | None  # that was found, in 8-bit steps; None: nobody looked
+    had_colour: bool  # the picture itself, not only its file's form
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +66,7 @@ class PictureRuns:
         context.checkpoint()
         rows, grain = _restored(item, scan.rows, clock)
         looked = self._looker.look(item.model, rows, asked.type, clock)
-        return Seen(item, asked, clock, scan, rows, looked, grain)
+        return Seen(item, asked, clock, scan, rows, looked, grain, _has_colour(scan.rows))
 
     def begin(self, seen: Seen, model: ModelVersion, painter: Painter) -> Begun:
         """Make what the model looks at."""
@@ -93,6 +99,7 @@ class PictureRuns:
             asked,
             looked=seen.looked,
             scan=scan,
+            had_colour=seen.had_colour,
             looked_at=begun.subject.size,
             result=coloured,
             restored=Restored(upscaler=upscaler, grain=seen.grain),
@@ -156,6 +163,14 @@ def _coloured(begun: Begun, painted: Painted, painter: Painter) -> Rows:
     )
     lay(rows, spread, into, manner=manner, pause=context.checkpoint)
     return into
+
+
+def _has_colour(rows: Rows) -> bool:
+    """Whether a picture stored in colour shows any: most old photographs do not."""
+    if rows.channels == 1:
+        return False
+    side = min(_GLANCE_PX, rows.height), min(_GLANCE_PX, rows.width)
+    return colourfulness(shrink(rows, height=side[0], width=side[1], method=Method.AREA)) > _FADED
 
 
 def _restored(item: RunItem, rows: Rows, clock: StageClock) -> tuple[Rows, float | None]:

@@ -65,6 +65,7 @@ def picture_data(
     *,
     looked: Looked,
     scan: Scan,
+    had_colour: bool,
     looked_at: tuple[int, int],
     result: Rows,
     restored: Restored,
@@ -88,7 +89,7 @@ def picture_data(
         "preview": preview_names(files),
         "input_size": list(looked_at),
         "was_grey": scan.is_grey,
-        "notes": notes(scan),
+        "notes": notes(scan, had_colour=had_colour),
         "bits": scan.result_depth.itemsize * 8,
         "width": result.width,
         "height": result.height,
@@ -101,10 +102,10 @@ def preview_names(files: Sequence[OutputFile]) -> dict[str, str] | None:
     return dict(zip(("before", "after"), small, strict=True)) if small else None
 
 
-def notes(scan: Scan) -> list[str]:
+def notes(scan: Scan, *, had_colour: bool) -> list[str]:
     """What a customer may not expect of a result."""
     said = []
-    if not scan.is_grey:
+    if had_colour:
         said.append("the picture had colour: it was recoloured from its light")
     if scan.rows.dtype != scan.result_depth:
         said.append(f"16-bit samples were stored in 8 bits, which {scan.result_type} holds")

@@ -34,6 +34,7 @@ SCRIPTS = {  # in this order
     "bulk": "bench_bulk.py",
     "platform": "bench_platform_detect.py",
     "detect": "bench_detect.py",
+    "colorize": "bench_colorize.py",
 }
 ON_PLATFORM = frozenset({"overhead", "platform"})  # need a whole one to themselves
 PARTS = tuple(SCRIPTS)

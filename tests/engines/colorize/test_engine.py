@@ -158,6 +158,8 @@ def test_a_colour_picture_is_recoloured_and_told_so(colorize, astronaut, camera)
     assert np.abs(lightness(unit(out)) - lightness(before)).max() < 0.5
     assert np.abs(out.astype(int) - astronaut).max() > 50
     assert colorize(camera).data["notes"] == []
+    stored_in_colour = np.repeat(camera[..., None], 3, axis=2)
+    assert colorize(stored_in_colour).data["notes"] == []
 
 
 def test_a_jpeg_stays_a_jpeg_and_transparency_stays(colorize, astronaut):
