@@ -56,6 +56,9 @@ soak: $(READY) ## memory of a worker after 500 and after 5 000 jobs
 bench-peers: $(READY) ## make .peers/yolo, the reference that detection is compared with (1.5 GB)
 	$(BIN)/python tests/peers/make_environment.py
 
+gpu-test: $(READY) ## the runners on a real NVIDIA device (PIXELMETER_MODEL_MIRROR names the networks)
+	$(BIN)/python -m pytest -m gpu --confcutdir=tests/engines/gpu -rs -s tests/engines/gpu
+
 lock: $(READY) ## rewrite requirements.lock from setup.cfg
 	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --extra plans --extra openvino --extra convert \
 		--extra clickhouse --generate-hashes --no-strip-extras --allow-unsafe \

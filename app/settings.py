@@ -46,6 +46,9 @@ class Settings:
     recharge_alone_tokens: int = 100_000  # a larger recharge needs a second operator
     recharge_alone_daily_tokens: int = 1_000_000  # so does what one operator gives in a day
     recharge_per_minute: int = 60  # of one operator
+    runner: str | None = None  # what executes networks; None: the first that can
+    runner_fallback: bool = False  # go on with the next one where it cannot
+    model_memory_bytes: int = 0  # what loaded networks may take; 0: half of the machine
 
     def require_database_url(self) -> str:
         """The database address, or a sentence that says how to get one."""
@@ -87,6 +90,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             env, "PIXELMETER_RECHARGE_ALONE_DAILY_TOKENS", 1_000_000
         ),
         recharge_per_minute=_integer(env, "PIXELMETER_RECHARGE_PER_MINUTE", 60),
+        runner=env.get("PIXELMETER_RUNNER") or None,
+        runner_fallback=env.get("PIXELMETER_RUNNER_FALLBACK", "").lower() in {"1", "true", "yes"},
+        model_memory_bytes=_integer(env, "PIXELMETER_MODEL_MEMORY_BYTES", 0),
     )
 
 

@@ -15,6 +15,7 @@ from app.balance_cache import BalanceCache
 from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
 from app.db import open_engine, session_factory
+from app.engine_room import open_engines
 from app.files.intake import IntakeDesk
 from app.files.links import LinkSigner, link_signer
 from app.outbound import OutboundPolicy
@@ -22,7 +23,7 @@ from app.secret_box import SecretBox, open_secret_box
 from app.settings import Settings, load_settings
 from app.storage import Storage, open_storage
 from engines.media.limits import MediaLimits
-from engines.registry import Registry, open_registry
+from engines.registry import Registry
 from workers.attempt_lease import Renewer
 from workers.retirement import Retirement
 
@@ -87,12 +88,7 @@ class Services:
     @cached_property
     def registry(self) -> Registry:
         """Engines, models and what is loaded of them."""
-        return open_registry(
-            store=self.settings.home / "models",
-            mirror=self.settings.model_mirror,
-            limits=self.limits,
-            outside=self.settings.engine_folders,
-        )
+        return open_engines(self.settings, self.limits)
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -9,10 +9,12 @@ from rich.table import Table
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.model_export import export
+from app.cli.models_build import build
+from app.engine_room import open_engines
 from engines.activation import activate, activate_previous
 from engines.manifest import ModelVersion
 from engines.presence import Presence
-from engines.registry import Registry, open_registry
+from engines.registry import Registry
 
 PRESENCE_STYLES = {
     Presence.OK: "green",
@@ -32,6 +34,9 @@ def models() -> None:
 
 
 models.add_command(export)
+
+
+models.add_command(build)
 
 
 @models.command(name="list", short_help="What there is and whether it can run here.")
@@ -160,12 +165,7 @@ def activate_version(context: Context, *, engine: str, model: str, previous: boo
 
 
 def _registry(context: Context) -> Registry:
-    settings = context.settings
-    return open_registry(
-        store=settings.home / "models",
-        mirror=settings.model_mirror,
-        outside=settings.engine_folders,
-    )
+    return open_engines(context.settings)
 
 
 def _way(model: ModelVersion) -> str:
