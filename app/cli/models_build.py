@@ -10,10 +10,9 @@ from app.engine_room import open_engines, plan_cache
 from engines.errors import EngineError, InvalidInputError
 from engines.loading import weights_source
 from engines.plans.build import check_target
+from engines.plans.builders import FlavourName, load_flavour, nvidia_gpus
 from engines.plans.making import make_plan, read_wanted
 from engines.registry import Registry
-from engines.runners.flavours import FlavourName, load_flavour
-from engines.runners.host import nvidia_gpus
 
 
 @click.command(

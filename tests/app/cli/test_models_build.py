@@ -9,6 +9,7 @@ TINY = ["models", "build", "--model", "tiny", "--target", "sm89"]
 @pytest.fixture
 def invoke(tmp_path, monkeypatch):
     monkeypatch.setenv("PIXELMETER_HOME", str(tmp_path))
+    monkeypatch.delenv("PIXELMETER_MODEL_MIRROR", raising=False)
     return lambda *words: CliRunner().invoke(cli, list(words))
 
 
