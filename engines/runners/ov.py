@@ -5,13 +5,15 @@ can, which moves boxes by pixels. ``f32`` gives the reference's results; what re
 back from the compiled network.
 """
 
+from copy import copy
 from dataclasses import replace
-from threading import Lock
+from threading import Lock, local
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 from engines.errors import EngineFaultError
 from engines.runners.base import Facts, Feeds
+from engines.runners.host import usable_cores
 from engines.runners.network import Executed, LoadedNetwork
 from engines.runners.ort import first_line, onnx_facts, translated
 
@@ -23,7 +25,7 @@ class OpenVinoRunner(LoadedNetwork):
 
     Args:
         model: the file's bytes.
-        threads: CPU threads for one run.
+        threads: CPU threads for one run; as many runs at once as the cores allow.
         precision: ``f32``, or ``bf16`` and ``f16`` where the processor has them.
     """
 
@@ -55,6 +57,12 @@ class OpenVinoRunner(LoadedNetwork):
                 self._idle.append(request)
         return Executed(outputs, {"execute": elapsed_ms})
 
+    def twin(self) -> Self:
+        """Another runner over the same compiled network; each run takes a request of its own."""
+        other = copy(self)
+        other._last = local()  # noqa: SLF001 - our own copy
+        return other
+
     def _request(self) -> Any:  # noqa: ANN401 - the library is untyped
         with self._lock:
             if self._idle:
@@ -73,11 +81,12 @@ def _compile(model: bytes, *, threads: int, precision: str) -> Any:  # noqa: ANN
     import openvino
 
     core = openvino.Core()
+    streams = max(1, usable_cores() // threads)  # runs at once, each on threads of its own
     wanted = {
         "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": streams * threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": streams,
     }
     try:
         return core.compile_model(core.read_model(model), "CPU", wanted)

@@ -9,9 +9,11 @@ One network (yolov8n, 640 x 640, fp32) on two threads for everybody, rounds inte
 * engine, one by one: `run`, what a single job gets, on a network of two threads;
 * engine, many: `run_many`, decoding beside two lanes of one thread (`engines/overlap.py`);
 * peer: ultralytics' predict with the same ONNX file, one picture per call as its users call it
-  (only where `make bench-peers` was run).
+  (only where `make bench-peers` was run);
+* the last two on OpenVINO, in the precision that the peer's run says it had.
 
-Detections are counted, so that a fast wrong row shows. Aims: many >= 0.95 x bare, >= 1.15 x peer.
+Detections are counted, so that a fast wrong row shows. Aims: many >= 0.95 x bare, >= 1.15 x peer,
+on OpenVINO >= 1.1 x peer.
 """
 
 import argparse
@@ -30,15 +32,19 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "peers")]
 
 from peer import Peer, is_installed  # noqa: E402
 
+from engines.choice import Policy, RunnerName  # noqa: E402
 from engines.media.glance import glance  # noqa: E402
-from engines.registry import Registry, open_registry  # noqa: E402
+from engines.opening import RunnerOpener  # noqa: E402
+from engines.registry import open_registry  # noqa: E402
 from engines.sessions import Sessions  # noqa: E402
 from engines.spec import EngineResult, InputFiles, RunItem  # noqa: E402
 
 THREADS = 2
 MODEL, WEIGHTS = "yolov8n", "yolov8n_recon_dyn.onnx"
 BARE, ALONE, MANY, PEER = "bare session.run", "engine, one by one", "engine, many", "peer predict"
-AIMS = {(MANY, BARE): 0.95, (MANY, PEER): 1.15}
+OV_MANY, OV_PEER = "OpenVINO, many", "peer on OpenVINO"
+AIMS = {(MANY, BARE): 0.95, (MANY, PEER): 1.15, (OV_MANY, OV_PEER): 1.1}
+SQUARE = {"rect": False}  # the same size as everybody
 
 
 @dataclass
@@ -83,10 +89,12 @@ def photographs(media: Path) -> list[Path]:
 class Ours:
     """The engine on two threads."""
 
-    def __init__(self, registry: Registry, folder: Path) -> None:
-        self._registry, self._folder = registry, folder
-        self._engine = registry.engine("detect")
-        self._model = registry.resolve("detect", MODEL)
+    def __init__(self, mirror: str, folder: Path, policy: Policy) -> None:
+        sessions = Sessions(threads=THREADS, open_runner=RunnerOpener(policy))
+        self._registry = open_registry(store=folder / "s", mirror=mirror, sessions=sessions)
+        self._folder = folder
+        self._engine = self._registry.engine("detect")
+        self._model = self._registry.resolve("detect", MODEL)
 
     def items(self, paths: list[Path]) -> Iterator[RunItem]:
         """As the command line makes them: what a picture is, by its header."""
@@ -147,23 +155,52 @@ def main() -> int:
     found = photographs(Path(media))
     paths = [found[number % len(found)] for number in range(options.images)]
     rows = Rows(options.images)
+    weights = Path(mirror) / WEIGHTS
+    peer = Peer(threads=THREADS) if is_installed() else None
     with tempfile.TemporaryDirectory(prefix="detect-bench-") as folder:
-        sessions = Sessions(threads=THREADS)
-        registry = open_registry(store=Path(folder) / "s", mirror=mirror, sessions=sessions)
-        ours = Ours(registry, Path(folder))
-        weights = Path(mirror) / WEIGHTS
-        cases = {
-            BARE: bare(weights, paths),
-            ALONE: lambda: ours.alone(paths),
-            MANY: lambda: ours.many(paths),
-        }
-        peer = Peer(threads=THREADS) if is_installed() else None
         try:
+            ours = Ours(mirror, Path(folder), Policy())
+            cases: dict[str, Callable[[], int]] = {
+                BARE: bare(weights, paths),
+                ALONE: lambda: ours.alone(paths),
+                MANY: lambda: ours.many(paths),
+            }
+            if peer is not None:
+                add_openvino(
+                    cases,
+                    peer=peer,
+                    mirror=mirror,
+                    folder=Path(folder),
+                    weights=weights,
+                    paths=paths,
+                )
             _measure(rows, cases, peer, weights, paths, rounds=options.rounds)
         finally:
             if peer is not None:
                 peer.__exit__(None, None, None)
     return _report(rows, options.json)
+
+
+def add_openvino(
+    cases: dict[str, Callable[[], int]],
+    *,
+    peer: Peer,
+    mirror: str,
+    folder: Path,
+    weights: Path,
+    paths: list[Path],
+) -> None:
+    """Our row on OpenVINO, in the precision in which the peer runs here."""
+    try:
+        precision = peer.ask(weights, "detect", paths[:4], runtime="openvino", **SQUARE)[
+            "precision"
+        ]
+        ours = Ours(mirror, folder, Policy(RunnerName.OPENVINO, openvino_precision=precision))
+    except Exception as error:  # noqa: BLE001 - a bench without one of its rows says so
+        print(f"no OpenVINO rows: {error}", file=sys.stderr)
+        return
+    print(f"OpenVINO computes in {precision} on both sides", file=sys.stderr)
+    cases[OV_MANY] = lambda: ours.many(paths)
 
 
 def _measure(
@@ -177,15 +214,17 @@ def _measure(
 ) -> None:
     for work in cases.values():
         work()  # warm
-    square = {"rect": False}  # the same size as everybody
-    if peer is not None:
-        peer.ask(weights, "detect", paths[:4], **square)
+    peers = {} if peer is None else {PEER: "onnx"}
+    if OV_MANY in cases:
+        peers[OV_PEER] = "openvino"
+    for runtime in peers.values():
+        peer.ask(weights, "detect", paths[:4], runtime=runtime, **SQUARE)
     for number in range(rounds):
         for case, work in cases.items():
             rows.take(case, work)
-        if peer is not None:
-            answer = peer.ask(weights, "detect", paths, **square)
-            rows.add(PEER, answer["seconds"], answer["detections"])
+        for case, runtime in peers.items():
+            answer = peer.ask(weights, "detect", paths, runtime=runtime, **SQUARE)
+            rows.add(case, answer["seconds"], answer["detections"])
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
 
 

@@ -72,9 +72,18 @@ class Peer:
         self._process.stdout.close()
         self._folder.cleanup()
 
-    def ask(self, model: Path, task: str, pictures: list[Path], **options: Any) -> dict[str, Any]:
+    def ask(
+        self,
+        model: Path,
+        task: str,
+        pictures: list[Path],
+        *,
+        runtime: str = "onnx",
+        **options: Any,
+    ) -> dict[str, Any]:
         """Time and number of detections; the pictures one after the other, as its users do."""
         request = {
+            "runtime": runtime,
             "model": str(model),
             "task": task,
             "pictures": [str(each) for each in pictures],
