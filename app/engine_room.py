@@ -26,9 +26,14 @@ def plan_cache(settings: Settings) -> PlanCache:
     return PlanCache(settings.home / "models" / "plans")
 
 
+def runner_opener(settings: Settings) -> RunnerOpener:
+    """What opens networks on this host as the operator decided."""
+    return RunnerOpener(runner_policy(settings), plans=plan_cache(settings))
+
+
 def open_engines(settings: Settings, limits: MediaLimits | None = None) -> Registry:
     """Every engine, its models and what is loaded of them."""
-    opener = RunnerOpener(runner_policy(settings), plans=plan_cache(settings))
+    opener = runner_opener(settings)
     return open_registry(
         store=settings.home / "models",
         mirror=settings.model_mirror,

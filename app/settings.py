@@ -49,6 +49,7 @@ class Settings:
     runner: str | None = None  # what executes networks; None: the first that can
     runner_fallback: bool = False  # go on with the next one where it cannot
     model_memory_bytes: int = 0  # what loaded networks may take; 0: half of the machine
+    warm_models: tuple[str, ...] = ()  # engine:model, loaded when a worker starts and kept
 
     def require_database_url(self) -> str:
         """The database address, or a sentence that says how to get one."""
@@ -93,6 +94,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         runner=env.get("PIXELMETER_RUNNER") or None,
         runner_fallback=env.get("PIXELMETER_RUNNER_FALLBACK", "").lower() in {"1", "true", "yes"},
         model_memory_bytes=_integer(env, "PIXELMETER_MODEL_MEMORY_BYTES", 0),
+        warm_models=tuple(_listed(env.get("PIXELMETER_WARM_MODELS", ""))),
     )
 
 

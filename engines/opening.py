@@ -103,6 +103,14 @@ class RunnerOpener:
             self.host, self.policy, {name: self._plan_obstacle(name, source) for name in usable}
         )
 
+    @cached_property
+    def may_use_plans(self) -> bool:
+        """Whether anything here runs plans; no file is looked at."""
+        found = candidates(self.host, self.policy, dict.fromkeys(FLAVOURS))
+        return self._plans is not None and any(
+            each.obstacle is None for each in found if each.name in FLAVOURS
+        )
+
     def must_build(self, source: NetworkSource) -> bool:
         """Whether opening would build a plan first, which can take minutes."""
         if is_foreign(source.path):

@@ -75,17 +75,18 @@ class Sessions:
         network.is_pinned = network.is_pinned or pin
         return Loaded(cast("Runner", runner), network.load() + kept.cold_start_ms)
 
-    def lanes(self, source: Source) -> Loaded[tuple[Runner, ...]]:
+    def lanes(self, source: Source, *, pin: bool = False) -> Loaded[tuple[Runner, ...]]:
         """Runners of one network that may run at the same time, each on a thread of its own.
 
         On a CPU as many as ``threads``: together they do more than one network of all threads,
         though each call takes longer. One alone where the device takes one call at a time.
         """
-        whole = self.runner(source)
+        whole = self.runner(source, pin=pin)
         if self.threads == 1 or whole.value.twin() is None:
             return Loaded((whole.value,), whole.cold_start_ms)
         kept = self.load(("lanes", _source(source)), lambda: self._kept(_source(source), 1))
         network, first = kept.value
+        network.is_pinned = network.is_pinned or pin
         cold_start_ms = whole.cold_start_ms + network.load() + kept.cold_start_ms
         lanes = self.load(
             ("twins", _source(source)),

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from celery import current_app
 from celery.signals import worker_process_init, worker_process_shutdown
@@ -9,13 +10,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from engines.manifest import ModelVersion
 from engines.metering import cpu_name
 from workers.boot import ENGINES_KEY
 from workers.services import Services, process_services
+from workers.warming import begin_warming, pinned_models
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_EVERY_S = 5.0
+WARM_WITHIN_S = 60.0  # then the worker takes jobs, warm or not
 
 _BEAT = text(
     """
@@ -32,21 +36,30 @@ _GONE = text("DELETE FROM worker_heartbeat WHERE worker = :worker")
 class Heartbeat(threading.Thread):
     """Writes the row from which the dispatcher counts this worker as one free slot.
 
-    It lives in the child: a child that is killed or stopped stops beating.
+    It lives in the child: a child that is killed or stopped stops beating. ``before`` is what has
+    to be done before the worker counts; it never raises.
     """
 
     def __init__(
-        self, sessions: sessionmaker[Session], *, worker: str, engines: list[str], device: str
+        self,
+        sessions: sessionmaker[Session],
+        *,
+        worker: str,
+        engines: list[str],
+        device: str,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._sessions = sessions
         self._row = {"worker": worker, "engines": engines, "device": device}
+        self._before = before
         self._ended = threading.Event()
         self._is_known = False
 
     def run(self) -> None:
         """Beat until ended; an absent database is tried again at the next beat."""
-        while True:
+        self._before()
+        while not self._ended.is_set():
             self.beat()
             if self._ended.wait(HEARTBEAT_EVERY_S):
                 return
@@ -74,10 +87,14 @@ class Heartbeat(threading.Thread):
             log.info("heartbeat row left to age")
 
 
-def warm_up(services: Services, engines: list[str]) -> None:
-    """Import and create the engines this worker serves, so that no job pays for it."""
+def warm_up(services: Services, engines: list[str]) -> list[tuple[str, ModelVersion]]:
+    """Import and create the engines this worker serves; returns the models still to be loaded."""
     for name in engines:
         services.registry.engine(name)
+    pinned = pinned_models(services, engines)
+    for name, model in pinned:  # one that is switched away later gives its memory back
+        services.retirement.used(name, model.id)
+    return pinned
 
 
 def boot_child(sender: str, **_: object) -> None:
@@ -88,8 +105,14 @@ def boot_child(sender: str, **_: object) -> None:
     if not engines:
         return
     services = process_services.get()
-    warm_up(services, engines)
-    heartbeat = Heartbeat(services.relaxed, worker=sender, engines=engines, device=cpu_name())
+    warming = begin_warming(services, warm_up(services, engines))
+    heartbeat = Heartbeat(
+        services.relaxed,
+        worker=sender,
+        engines=engines,
+        device=cpu_name(),
+        before=lambda: warming.join(WARM_WITHIN_S),
+    )
     heartbeat.start()
 
     def leave(**_: object) -> None:

@@ -10,9 +10,9 @@ from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.model_export import export
 from app.cli.models_build import build
+from app.cli.models_list import list_models
 from app.engine_room import open_engines
 from engines.activation import activate, activate_previous
-from engines.manifest import ModelVersion
 from engines.presence import Presence
 from engines.registry import Registry
 
@@ -33,30 +33,8 @@ def models() -> None:
     """
 
 
-models.add_command(export)
-
-
-models.add_command(build)
-
-
-@models.command(name="list", short_help="What there is and whether it can run here.")
-@pass_context
-def list_models(context: Context) -> None:
-    """List every model: whether it can run here, the licence and size of its weights.
-
-    A star marks the version that the plain name of a model means.
-    """
-    registry = _registry(context)
-    table = Table("engine", "model", "active", "here", "runner", "licence", "MB", box=None)
-    for name, manifest in registry.manifests().items():
-        for model in manifest.models:
-            here = "[green]yes[/]" if registry.available(model) else f"[yellow]{_way(model)}[/]"
-            licences = ", ".join(dict.fromkeys(file.licence for file in model.weights))
-            megabytes = sum(file.bytes for file in model.weights) / 1e6
-            size = f"{megabytes:.1f}" if model.weights else ""
-            active = "*" if registry.is_active(name, model) else ""
-            table.add_row(name, model.id, active, here, model.runner, licences, size)
-    context.console.print(table)
+for command in (list_models, build, export):
+    models.add_command(command)
 
 
 @models.command(
@@ -166,9 +144,3 @@ def activate_version(context: Context, *, engine: str, model: str, previous: boo
 
 def _registry(context: Context) -> Registry:
     return open_engines(context.settings)
-
-
-def _way(model: ModelVersion) -> str:
-    if model.needs_weights and not model.weights:
-        return "bring weights: models add"
-    return "models pull"

@@ -32,6 +32,7 @@ from tests.workers.redis_server import RedisServer
 from workers.routing import TaskName
 
 SMALL = {"img_size": 64}
+WARM = "detect:yolov8s,detect:yolov8x,detect:abacus,yolov8n,comic:any"
 SLOW = {"img_size": 1408}  # seconds of HOG on a picture this large
 
 
@@ -62,6 +63,7 @@ def platform(
     home = tmp_path_factory.mktemp("live") / "home"
     engine = open_engine(database_url)
     platform = Platform(settings_of(home, database_url, redis_server.url), session_factory(engine))
+    platform.registry.add("yolov8s", write_one_box(home.parent / "warm.onnx"), licence="MIT")
     yield platform
     platform.services.close()
     engine.dispose()
@@ -84,7 +86,8 @@ def pictures(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.fixture(scope="module")
 def processes(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    processes = Processes(tmp_path_factory.mktemp("logs"), environment_of(platform.settings))
+    environment = environment_of(platform.settings) | {"PIXELMETER_WARM_MODELS": WARM}
+    processes = Processes(tmp_path_factory.mktemp("logs"), environment)
     processes.celery("gpu", *GPU)
     processes.celery("billing", *BILLING)
     processes.celery("webhooks", *WEBHOOKS)
@@ -120,6 +123,25 @@ def test_a_job_goes_from_submit_to_settled(
     assert (job["status"], job["attempt"]) == ("succeeded", 1)
     assert job["usage"]["tokens"] == 0.01
     platform.reconcile()
+
+
+def test_pinned_models_are_warm_for_the_first_job_and_wrong_ones_stop_nothing(
+    platform: Platform, processes: Processes, pictures: dict[str, str]
+) -> None:
+    job = platform.wait_settled(submit(platform, pictures, "small", model="yolov8s"))
+    cold_start_ms = platform.scalar(
+        "SELECT (usage_report ->> 'cold_start_ms')::float FROM attempt WHERE job_id = :id",
+        id=job["id"],
+    )
+    assert (job["status"], cold_start_ms) == ("succeeded", 0)
+    told = processes.text("gpu")
+    assert "yolov8s@1 of detect is warm: 1 networks on onnxruntime in " in told
+    assert (
+        "yolov8x@1 of detect is not warm: yolov8x@1 runs on weights that you bring: export" in told
+    )
+    assert "cannot warm up detect:abacus: detect has no model 'abacus'" in told
+    assert "cannot warm up 'yolov8n': write ENGINE:MODEL" in told
+    assert "cannot warm up comic:any: there is no engine 'comic'" in told
 
 
 def test_messages_of_others_are_dropped_and_the_worker_lives(
