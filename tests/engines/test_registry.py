@@ -103,7 +103,7 @@ def test_pull_brings_what_every_engine_needs_for_a_name(monkeypatch, store):
     fetched = []
     monkeypatch.setattr(WeightsStore, "fetch", lambda _, file, __: fetched.append(file.file))
     open_registry(store=store).pull("builtin")  # of detect, which needs nothing, and colorize
-    assert fetched == ["face_detection_yunet_2023mar.onnx"]
+    assert fetched == ["face_detection_yunet_2023mar.onnx", "realesr_animevideov3_x4.onnx"]
 
 
 def test_two_engines_cannot_give_one_name_to_a_network(engine_folder, weights, store, tmp_path):
