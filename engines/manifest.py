@@ -42,6 +42,7 @@ class ModelVersion:
     extras: tuple[WeightsFile, ...] = ()  # used when present; the model runs without them
     options: dict[str, object] = field(default_factory=dict)  # contract facts for the engine
     profiles: tuple[Profile, ...] = ()  # shapes that TensorRT plans are made for
+    halved_from: str | None = None  # an fp16 variant: sha256 of the weights it was made of
     base: str | None = None  # a tenant's own weights: the model whose contract they have
 
     @property

@@ -19,7 +19,7 @@ from typing import Any
 
 from engines.manifest import ManifestError, ModelVersion, WeightsFile, weights_file
 
-_HEADER = "# Written by `pixelmeter models add` and `pixelmeter models activate`.\n"
+_HEADER = "# Written by `pixelmeter models add`, `activate` and `convert`.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Registered:
     version: str  # 1
     weights: WeightsFile
     inputs: dict[str, list[int]] = field(default_factory=dict)  # by input name; -1: any length
+    halved_from: str | None = None  # an fp16 variant: sha256 of the weights it was made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def merge(
             weights=(entry.weights,),
             needs_weights=False,
             options={**base.options, "inputs": entry.inputs},
+            halved_from=entry.halved_from,
         )
         if entry.version == base.version:
             merged[merged.index(base)] = registered
@@ -171,6 +173,7 @@ def _entry(table: dict[str, Any]) -> Registered:
         version=str(table["version"]),
         weights=weights_file(table["weights"]),
         inputs={str(name): list(shape) for name, shape in table.get("inputs", {}).items()},
+        halved_from=table.get("halved_from"),
     )
 
 
@@ -196,6 +199,7 @@ def _registered_toml(entry: Registered) -> str:
         "\n[[registered]]",
         f"model = {json.dumps(entry.model)}",
         f"version = {json.dumps(entry.version)}",
+        *([f"halved_from = {json.dumps(entry.halved_from)}"] if entry.halved_from else []),
         "\n[registered.weights]",
         f"file = {json.dumps(weights.file)}",
         f"sha256 = {json.dumps(weights.sha256)}",

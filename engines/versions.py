@@ -18,7 +18,8 @@ def choose(
     Args:
         manifest: the engine with every version it has.
         asked: ``name``, ``name@version`` or an alias; None: the first model that can run here.
-        active: the version that an operator chose for a name; a name without one means its newest.
+        active: the version that an operator chose for a name; a name without one means its newest,
+            fp16 variants aside.
         can_run: whether a version has its weights here.
 
     Raises:
@@ -45,7 +46,9 @@ def current(manifest: Manifest, name: str, *, active: Mapping[str, str]) -> Mode
     """What the plain name of a model means now; raises ``ManifestError``."""
     versions = versions_of(manifest.models, name)
     if name not in active:
-        return max(versions, key=lambda each: int(each.version))
+        # fp16 variants are for whoever asks: nobody's results change because one was made
+        whole = [each for each in versions if not each.halved_from]
+        return max(whole, key=lambda each: int(each.version))
     found = [each for each in versions if each.version == active[name]]
     if not found:
         message = (

@@ -33,7 +33,8 @@ class Executed:
 def list_models(context: Context, *, runners: bool) -> None:
     """List every model: whether it can run here, its runner, the licence and size of its weights.
 
-    A star marks the version that the plain name of a model means. The runner is the one that this
+    A star marks the version that the plain name of a model means. An fp16 variant names the first
+    digits of the sha256 it was made of. The runner is the one that this
     host would use now; the last lines say why others were passed over, and --runners says it
     network by network.
     """
@@ -41,7 +42,9 @@ def list_models(context: Context, *, runners: bool) -> None:
     if runners:
         context.console.print(_reasons_table(registry, opener))
         return
-    table = Table("engine", "model", "active", "here", "runner", "licence", "MB", box=None)
+    table = Table(
+        "engine", "model", "active", "here", "runner", "variant", "licence", "MB", box=None
+    )
     passed_over: dict[Candidate, None] = {}
     for name, model in _models(registry):
         executed = [each for _, each in executions(registry, opener, model)]
@@ -52,6 +55,7 @@ def list_models(context: Context, *, runners: bool) -> None:
             "*" if registry.is_active(name, model) else "",
             "[green]yes[/]" if registry.available(model) else f"[yellow]{_way(model)}[/]",
             _runner_cell(model, executed),
+            f"fp16 of {model.halved_from[:12]}" if model.halved_from else "",
             ", ".join(dict.fromkeys(file.licence for file in model.weights)),
             f"{sum(file.bytes for file in model.weights) / 1e6:.1f}" if model.weights else "",
         )

@@ -5,7 +5,7 @@ from itertools import chain
 
 from pydantic import BaseModel
 
-from engines.colorize.kinds import preferred_model, seen_model
+from engines.colorize.kinds import precise, preferred_model, seen_model
 from engines.colorize.looking import Looker
 from engines.colorize.painters import load_lanes, load_painter
 from engines.colorize.params import ColorizeParams, Kind, typed
@@ -60,9 +60,8 @@ class Colorize:
         if media.sources:
             message = "colorize takes one picture or video and no source; leave input.source out"
             raise InvalidInputError(message, code="wrong_source_count")
-        if wanted.fp16:
-            message = "half precision needs a GPU, and none is set up here; send fp16 false"
-            raise InvalidInputError(message, code="precision_unavailable")
+        for seen in _KINDS:  # whatever will be seen, it must be there
+            self._model_of(model, wanted, seen)
         kind = Kind.BUILDING if wanted.type is Kind.AUTO else wanted.type
         size = (target.width, target.height)
         if target.kind is MediaKind.VIDEO:
@@ -81,7 +80,7 @@ class Colorize:
             return self._run_video(item, clock)
         seen = self._pictures.see(item, clock)
         self._check_size(seen.scan.rows.width, seen.scan.rows.height, asked.upscale)
-        chosen = seen_model(self._services.registry, model, asked, seen.looked.kind)
+        chosen = self._model_of(model, asked, seen.looked.kind)
         loaded = load_painter(chosen, self._services)
         clock.add_cold_start(loaded.cold_start_ms)
         begun = self._pictures.begin(seen, chosen, loaded.value)
@@ -92,7 +91,7 @@ class Colorize:
         asked, registry = typed(item.params), self._services.registry
         _check_video(asked)
         video = VideoRun.look(item, self._looker, clock, self._services.limits)
-        chosen = seen_model(registry, item.model, asked, video.looked.kind)
+        chosen = self._model_of(item.model, asked, video.looked.kind)
         loaded = load_painter(chosen, self._services)
         clock.add_cold_start(loaded.cold_start_ms)
         return video.run(chosen, loaded.value, registry)
@@ -110,6 +109,12 @@ class Colorize:
         weights = tuple(file.sha256 for file in model.weights)
         return (model.id, weights, asked.tile_size, asked.fp16)
 
+    def _model_of(self, model: ModelVersion, wanted: ColorizeParams, kind: Kind) -> ModelVersion:
+        """What runs for what was seen, in the precision asked for."""
+        registry = self._services.registry
+        seen = seen_model(registry, model, wanted, kind)
+        return precise(registry, seen, fp16=wanted.fp16)
+
     def run_many(self, items: Iterable[RunItem]) -> Iterator[Outcome]:
         """Decode, infer and finish at the same time; see ``BatchEngine``."""
         source = iter(items)
@@ -118,8 +123,9 @@ class Colorize:
             return
         clock = StageClock()  # of the first item, which the load belongs to
         try:
-            loaded = load_lanes(first.model, self._services)
-            tile = typed(first.params).tile_size
+            asked = typed(first.params)
+            chosen = precise(self._services.registry, first.model, fp16=asked.fp16)
+            loaded = load_lanes(chosen, self._services)
         except Exception as error:  # noqa: BLE001 - it is the outcome of every item
             yield from (error for _ in chain([first], source))
             return
@@ -130,11 +136,11 @@ class Colorize:
             seen = self._pictures.see(item, clock if item is first else StageClock())
             rows = seen.scan.rows
             self._check_size(rows.width, rows.height, seen.asked.upscale)
-            return self._pictures.begin(seen, item.model, painters[0])
+            return self._pictures.begin(seen, chosen, painters[0])
 
         stages = Stages(
             prepare=prepare,
-            lanes=[Lane(painter, tile, len(painters)) for painter in painters],
+            lanes=[Lane(painter, asked.tile_size, len(painters)) for painter in painters],
             finish=lambda begun, painted: self._pictures.finish(begun, painted, painters[0]),
             step=_STEP if painters[0].takes_batches else 1,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from engines.colorize.params import ColorizeParams, Kind
 from engines.errors import InvalidInputError
+from engines.halving.variant import half_of
 from engines.manifest import ManifestError, ModelVersion
 from engines.registry import Registry
 
@@ -51,6 +52,22 @@ def seen_model(
         return model
     name = preferred_model(registry, kind)
     return model if name is None else registry.resolve("colorize", name)
+
+
+def precise(registry: Registry, model: ModelVersion, *, fp16: bool) -> ModelVersion:
+    """The model itself, or its fp16 variant; raises code ``precision_unavailable`` without one."""
+    if not fp16:
+        return model
+    half = half_of(registry, "colorize", model)
+    if half is None:
+        message = f"{model.id} is no network and has no half precision; send fp16 false"
+        if model.weights or model.needs_weights:
+            message = (
+                f"{model.id} has no half-precision variant here; send fp16 false. Whoever runs "
+                f"this machine makes one by `pixelmeter models convert colorize {model.id} --fp16`"
+            )
+        raise InvalidInputError(message, code="precision_unavailable")
+    return half
 
 
 def looking_size(

@@ -60,7 +60,9 @@ class ColorizeParams(BaseModel):
         default=0.9,
         description="Of a video: how much of a frame's colour comes from the frame before it.",
     )
-    fp16: Flag = Field(default=False, description="Half precision, where the model has it.")
+    fp16: Flag = Field(
+        default=False, description="Half precision, where a variant of the model is registered."
+    )
 
 
 def typed(params: BaseModel) -> ColorizeParams:

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.errors import EngineFaultError
 
 PRECISION_KEY, SOURCE_KEY = "pixelmeter_precision", "pixelmeter_source_sha256"
+HALF = "/fp16"  # ends the names of the values that became fp16
 
 _HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _HALF = _HEAVY | {
@@ -119,7 +120,7 @@ class _Rewriting:
         for index, name in enumerate(node.output):
             if name not in self._floats:
                 continue
-            half = f"{name}/fp16"
+            half = f"{name}{HALF}"
             node.output[index] = self._as_half[name] = half
             if name in self._needed_full:
                 self._cast(half, name, TensorProto.FLOAT)
@@ -127,7 +128,7 @@ class _Rewriting:
     def _half(self, name: str) -> str:
         """The fp16 twin of a value, made once."""
         if name not in self._as_half:
-            half = f"{name}/fp16"
+            half = f"{name}{HALF}"
             self._as_half[name] = half
             if name in self._weights:
                 numbers = numpy_helper.to_array(self._weights[name])

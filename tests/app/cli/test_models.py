@@ -41,3 +41,21 @@ def test_a_switch_that_cannot_be_is_said_in_one_sentence(pixelmeter):
     failed = pixelmeter("activate", "detect", "yolov8s")
     assert failed.exit_code != 0
     assert "say which version of yolov8s" in (failed.output + str(failed.exception))
+
+
+def test_a_half_precision_variant_is_made_listed_and_refused(pixelmeter, monkeypatch, model_mirror):
+    monkeypatch.setenv("PIXELMETER_MODEL_MIRROR", str(model_mirror))
+    lost = pixelmeter("convert", "detect", "yolox-nano", "--fp16")
+    assert lost.exit_code != 0
+    said = lost.output + str(lost.exception)
+    assert "the fp16 variant of yolox-nano@1 differs by 14." in said
+    assert "more than 2.00%" in said
+    made = pixelmeter("convert", "detect", "yolov8n@1", "--fp16")
+    assert "Registered yolov8n@2 (fp16, sha256 " in made.output
+    assert "on 5 inputs" in made.output
+    again = pixelmeter("convert", "detect", "yolov8n", "--fp16")
+    assert "yolov8n@2 is the fp16 variant already" in again.output
+    [row] = [line for line in pixelmeter("list").output.splitlines() if "yolov8n@2" in line]
+    assert "fp16 of 2b668334c4fa" in row
+    assert "*" not in row
+    assert pixelmeter("convert", "detect", "yolov8n").exit_code == 2  # the precision must be said
