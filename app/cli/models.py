@@ -10,6 +10,7 @@ from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.model_export import export
 from app.cli.models_build import build
+from app.cli.models_calibrate import calibrate_device
 from app.cli.models_convert import convert
 from app.cli.models_list import list_models
 from app.engine_room import open_engines
@@ -34,7 +35,7 @@ def models() -> None:
     """
 
 
-for command in (list_models, build, convert, export):
+for command in (list_models, build, calibrate_device, convert, export):
     models.add_command(command)
 
 
