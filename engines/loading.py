@@ -33,6 +33,19 @@ def extra_source(registry: Registry, model: ModelVersion, file: str) -> NetworkS
     return NetworkSource(path, _sha256(model.extras, file), model.profiles)
 
 
+def network_sources(registry: Registry, model: ModelVersion) -> list[NetworkSource]:
+    """Every network that a model may load here: its weights, and those extras that are here.
+
+    Raises:
+        WeightsError: a file is missing or not what was registered.
+    """
+    extras = [extra_source(registry, model, file.file) for file in model.extras]
+    return [
+        *(weights_source(registry, model, file.file) for file in model.weights),
+        *(extra for extra in extras if extra is not None),
+    ]
+
+
 def load_network(
     services: Services, model: ModelVersion, file: str | None = None
 ) -> Loaded[Runner]:

@@ -113,7 +113,7 @@ class RunnerOpener:
 
     def must_build(self, source: NetworkSource) -> bool:
         """Whether opening would build a plan first, which can take minutes."""
-        if is_foreign(source.path):
+        if not self.may_use_plans or is_foreign(source.path):
             return False
         try:
             name = choose(self.consider(source), self.policy)[0]

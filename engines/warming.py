@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 
 from engines.errors import EngineError
-from engines.loading import extra_source, weights_source
+from engines.loading import network_sources
 from engines.manifest import ModelVersion
 from engines.opening import NetworkSource
 from engines.profiles import Profile, choose_profiles
@@ -34,15 +34,13 @@ def warm(registry: Registry, engine: str, model: ModelVersion) -> Warmed:
     """
     started = perf_counter()
     registry.require(model)
-    sources = [weights_source(registry, model, file.file) for file in model.weights]
-    extras = [extra_source(registry, model, file.file) for file in model.extras]
-    found = [*sources, *(each for each in extras if each is not None)]
+    sources = network_sources(registry, model)
     kinds: dict[str, None] = {}
-    for source in found:
+    for source in sources:
         for runner in _pinned(registry, engine, source):
             _run_once(runner, source)
             kinds[runner.kind] = None
-    return Warmed(len(found), (perf_counter() - started) * 1000, ", ".join(kinds))
+    return Warmed(len(sources), (perf_counter() - started) * 1000, ", ".join(kinds))
 
 
 def usual_feeds(

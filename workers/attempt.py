@@ -34,6 +34,7 @@ class Taken:
     inputs: Inputs
     cache_key: str  # what was asked, as the result cache knows it
     kept: Kept | None  # an earlier result of the same
+    is_begun: bool = True  # False: still starting, a plan may have to be built first
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,6 @@ def _taken(session: Session, services: Services, claims: Sequence[Claimed]) -> l
     if not claims:
         return []
     inputs = locate(session, services, claims)
-    advance_many(session, claims=claims, to=JobStatus.PROCESSING)
-    announce_starts(session, claims, links=services.links, now=datetime.now(UTC))
     keys = [_key(*pair) for pair in zip(claims, inputs, strict=True)]
     places = {
         (claimed.tenant_id, key)
@@ -124,12 +123,26 @@ def _taken(session: Session, services: Services, claims: Sequence[Claimed]) -> l
         if claimed.use_cache
     }
     kept = find(session, wanted=places)
-    return [
-        Taken(
-            claimed, found, key, kept.get((claimed.tenant_id, key)) if claimed.use_cache else None
-        )
-        for claimed, found, key in zip(claims, inputs, keys, strict=True)
+    earlier = [
+        kept.get((each.tenant_id, key)) if each.use_cache else None
+        for each, key in zip(claims, keys, strict=True)
     ]
+    begun = [_may_begin(services, *pair) for pair in zip(claims, earlier, strict=True)]
+    _begin(session, services, [each for each, may in zip(claims, begun, strict=True) if may])
+    return [Taken(*facts) for facts in zip(claims, inputs, keys, earlier, begun, strict=True)]
+
+
+def _may_begin(services: Services, claimed: Claimed, kept: Kept | None) -> bool:
+    """A copy needs no plan, nor do a tenant's own weights; any other model may."""
+    if kept is not None or claimed.tenant_model_id is not None:
+        return True
+    return services.readiness.is_ready(claimed.engine, claimed.model)
+
+
+def _begin(session: Session, services: Services, claims: Sequence[Claimed]) -> None:
+    if claims:
+        advance_many(session, claims=claims, to=JobStatus.PROCESSING)
+        announce_starts(session, claims, links=services.links, now=datetime.now(UTC))
 
 
 @cache

@@ -21,6 +21,7 @@ from workers.conclusion import conclude
 from workers.from_cache import earlier_result
 from workers.gathering import Gatherer
 from workers.persistence import persist
+from workers.preparation import prepare
 from workers.routing import TaskName
 from workers.services import Services, process_services
 from workers.together import batch_key, run_together
@@ -45,8 +46,11 @@ def execute(
         return None
     attempt, claimed = begin(services, taken), taken.claimed
     try:
+        if not taken.is_begun and (stopped := prepare(services, attempt)) is not None:
+            return conclude(services, attempt, stopped)
         return _run(services, attempt, worker=worker, engines=engines)
     finally:
+        attempt.close()  # closing twice is fine
         services.retirement.used(claimed.engine, claimed.model)
         services.retirement.let_go(services.registry)
 

@@ -15,7 +15,7 @@ from app.balance_cache import BalanceCache
 from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
 from app.db import open_engine, session_factory
-from app.engine_room import open_engines
+from app.engine_room import open_engines, runner_opener
 from app.files.intake import IntakeDesk
 from app.files.links import LinkSigner, link_signer
 from app.outbound import OutboundPolicy
@@ -25,6 +25,7 @@ from app.storage import Storage, open_storage
 from engines.media.limits import MediaLimits
 from engines.registry import Registry
 from workers.attempt_lease import Renewer
+from workers.readiness import Readiness
 from workers.retirement import Retirement
 
 POOL_SIZE = 8  # as many as the webhook worker has threads; connections are opened when needed
@@ -109,6 +110,11 @@ class Services:
     def retirement(self) -> Retirement:
         """Lets go of networks whose model version was switched away."""
         return Retirement()
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        """Which models need no plan built before their jobs begin."""
+        return Readiness(runner_opener(self.settings))
 
     @cached_property
     def box(self) -> SecretBox:

@@ -58,22 +58,28 @@ def judge(
     """
     try:
         return Succeeded(run())
-    except CanceledError as stop:
-        return _stopped(stop, stop_reason())
-    except EngineError as error:
-        return _refused(error)
-    except MemoryError:
-        return _refused(ExhaustedError("The worker ran out of memory; try a smaller input."))
-    except Exception:  # an engine's bug must end as a failed attempt, not as a lost one
-        log.exception("the engine failed unexpectedly")
-        return Retryable(
-            {
-                "code": EngineError.code,
-                "detail": "The engine failed unexpectedly. Nothing is charged; submit the job "
-                "again, or contact support with its id.",
-                "retryable": True,
-            }
-        )
+    except Exception as error:  # noqa: BLE001 - an engine's bug ends as a failed attempt, not lost
+        return refusal(error, stop_reason=stop_reason)
+
+
+def refusal(error: Exception, *, stop_reason: Callable[[], StopReason | None]) -> Verdict:
+    """What an exception of an engine means for the job; one that nobody foresaw is logged."""
+    match error:
+        case CanceledError():
+            return _stopped(error, stop_reason())
+        case EngineError():
+            return _refused(error)
+        case MemoryError():
+            return _refused(ExhaustedError("The worker ran out of memory; try a smaller input."))
+    log.error("the engine failed unexpectedly", exc_info=error)
+    return Retryable(
+        {
+            "code": EngineError.code,
+            "detail": "The engine failed unexpectedly. Nothing is charged; submit the job "
+            "again, or contact support with its id.",
+            "retryable": True,
+        }
+    )
 
 
 def _refused(error: EngineError) -> Failed | Retryable:
