@@ -35,7 +35,7 @@ class MediaInfo:
     width: int
     height: int
     duration_s: float | None = None  # video only
-    frames: int | None = None  # video only: exact, by demuxing
+    frames: int | None = None  # of a video exact, by demuxing; of a picture if it has several
     fps: float | None = None  # video only: mean rate
     has_audio: bool = False
 

@@ -14,6 +14,7 @@ from engines.colorize.report import picture_work, video_work
 from engines.colorize.videos import VideoRun
 from engines.errors import InvalidInputError
 from engines.manifest import Manifest, ModelVersion
+from engines.media.frames import check_single
 from engines.metering import StageClock
 from engines.overlap import Stages, run_overlapped
 from engines.registry import Services
@@ -60,6 +61,7 @@ class Colorize:
         if media.sources:
             message = "colorize takes one picture or video and no source; leave input.source out"
             raise InvalidInputError(message, code="wrong_source_count")
+        check_single(target, first_frame=wanted.first_frame)
         for seen in _KINDS:  # whatever will be seen, it must be there
             self._model_of(model, wanted, seen)
         kind = Kind.BUILDING if wanted.type is Kind.AUTO else wanted.type

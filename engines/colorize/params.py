@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from engines.media.frames import FirstFrame
+
 
 class Kind(StrEnum):
     """What the picture shows; it chooses the price, the model and the size it looks at."""
@@ -60,6 +62,7 @@ class ColorizeParams(BaseModel):
         default=0.9,
         description="Of a video: how much of a frame's colour comes from the frame before it.",
     )
+    first_frame: FirstFrame = False
     fp16: Flag = Field(
         default=False, description="Half precision, where a variant of the model is registered."
     )

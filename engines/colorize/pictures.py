@@ -16,6 +16,7 @@ from engines.colorize.report import Restored, picture_data, picture_work
 from engines.colorize.restoration import denoised, descratched
 from engines.colorize.shrink import Method, shrink
 from engines.manifest import ModelVersion
+from engines.media.frames import check_single
 from engines.media.rows import Rows, new_rows
 from engines.media.scans import Scan, open_scan, save_scan, suffix_of_result
 from engines.metering import StageClock, usage_report
@@ -61,6 +62,7 @@ class PictureRuns:
         """Read a picture and find out what it shows."""
         context, asked = item.context, typed(item.params)
         context.checkpoint()
+        check_single(item.files.target_info, first_frame=asked.first_frame)
         with clock.aside("decode"):
             scan = open_scan(item.files.target, context.work_dir, limits=self._services.limits)
         context.checkpoint()

@@ -13,6 +13,7 @@ from engines.detect.report import work_of
 from engines.detect.videos import VideoRun
 from engines.manifest import Manifest, ModelVersion
 from engines.many import run_alone
+from engines.media.frames import check_single
 from engines.metering import StageClock
 from engines.overlap import Stages, run_overlapped
 from engines.registry import Services
@@ -43,8 +44,9 @@ class DetectEngine:
 
     def plan(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> Work:
         """One image, or every frame of the video, at the inference size."""
-        size = inference_size(model, typed(params).size)
-        target = media.target
+        asked, target = typed(params), media.target
+        check_single(target, first_frame=asked.first_frame)
+        size = inference_size(model, asked.size)
         count = 1 if target.kind is MediaKind.IMAGE else target.frames or 0
         return work_of(model, target.kind, count, size)
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engines.detect.detection import Question
 from engines.errors import EngineFaultError
+from engines.media.frames import FirstFrame
 
 STRIDE = 32
 SIDE_MIN, SIDE_MAX = 32, 4096
@@ -62,6 +63,7 @@ class DetectParams(BaseModel):
             "with its grey borders."
         ),
     )
+    first_frame: FirstFrame = False
     export: tuple[ExportFormat, ...] = Field(
         default=(),
         max_length=len(ExportFormat),

@@ -62,7 +62,9 @@ class PictureRuns:
             raise EngineFaultError(f"items of different keys do not run together: {key}")
         question = asked.question(inference_size(item.model, asked.size))
         with clock.aside("decode"):
-            picture = read_image(item.files.target, limits=self._limits)
+            picture = read_image(
+                item.files.target, limits=self._limits, first_frame=asked.first_frame
+            )
         with clock.aside("preprocess"):
             ready = self._detector.prepare(picture.pixels, question.size)
         item.context.checkpoint()

@@ -16,6 +16,7 @@ from engines.faces.choice import face_detector
 from engines.faces.face import Face, FaceDetector, Pixels
 from engines.faces.geometry import UnusableFaceError
 from engines.manifest import Manifest, ModelVersion
+from engines.media.frames import check_single
 from engines.media.images import read_image
 from engines.media.results import save_picture
 from engines.metering import Execution, StageClock, usage_report
@@ -56,6 +57,9 @@ class FaceSwap:
         if not 1 <= len(media.sources) <= SOURCES_MAX:
             message = f"send 1 to {SOURCES_MAX} source pictures, not {len(media.sources)}"
             raise InvalidInputError(message, code="wrong_source_count")
+        check_single(media.target, first_frame=wanted.first_frame)
+        for each in media.sources:
+            check_single(each)
         size = media.target.width, media.target.height
         return _work(model, wanted, size=size, faces=most_faces(wanted))
 
@@ -72,7 +76,9 @@ class FaceSwap:
         detector = face_detector(self._services, model)
         clock.add_cold_start(detector.cold_start_ms)
         with clock.aside("decode"):
-            target = read_image(files.target, limits=self._services.limits)
+            target = read_image(
+                files.target, limits=self._services.limits, first_frame=wanted.first_frame
+            )
         with clock.stage("detect"):
             found = detector.value.detect(target.pixels)
         chosen = choose(found, wanted)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engines.media.frames import FirstFrame
+
 
 class Faces(StrEnum):
     """Which faces of the target are replaced."""
@@ -50,6 +52,7 @@ class FaceSwapParams(BaseModel):
     reference: Annotated[int, Field(ge=0, le=255, strict=True)] = Field(
         default=0, description="With faces=reference: the position of the face in order, from 0."
     )
+    first_frame: FirstFrame = False
     mask: Mask = Field(default=Mask.ELLIPSE, description="What part of the face is replaced.")
     blend: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False, strict=True)] = Field(
         default=1.0, description="Share of the new face in the result; 0 keeps the target."

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
+from engines.media.frames import count_frames, moving
 from engines.media.limits import MediaLimits
 from engines.media.plain import decoded, upright_size
 from engines.media.sniff import SNIFF_BYTES, refused_kind, sniff
@@ -69,42 +70,57 @@ def probe_image(path: Path, *, limits: MediaLimits) -> MediaInfo:
 
     Raises:
         InvalidInputError: codes ``empty_file``, ``unsupported_media``, ``image_too_large``,
-            ``animated_image``, ``image_truncated``, ``trailing_data``, ``unsupported_pixels``,
-            ``media_unreadable``.
+            ``image_truncated``, ``trailing_data``, ``unsupported_pixels``, ``media_unreadable``.
     """
     media_type = _image_type(path)
     size = path.stat().st_size
     if size > limits.max_image_bytes:
         message = f"the picture has {size} bytes; at most {limits.max_image_bytes} are taken"
         raise InvalidInputError(message, code="image_too_large")
-    with _opened(path, media_type, limits) as image:
+    with _opened(path, media_type, limits) as (image, frames):
         _check_structure(path, media_type)
         width, height = decoded(image).size
-    return MediaInfo(
-        kind=MediaKind.IMAGE, media_type=media_type, bytes=size, width=width, height=height
-    )
+    return _info(media_type, size, (width, height), frames)
 
 
 def describe_image(path: Path, *, limits: MediaLimits) -> MediaInfo:
     """The facts of a picture by its header alone; raises as ``probe_image`` for what that shows."""
     media_type = _image_type(path)
-    with _opened(path, media_type, limits) as image:
-        width, height = upright_size(image)
-    size = path.stat().st_size
+    with _opened(path, media_type, limits) as (image, frames):
+        upright = upright_size(image)
+    return _info(media_type, path.stat().st_size, upright, frames)
+
+
+def _info(media_type: str, size: int, upright: tuple[int, int], frames: int | None) -> MediaInfo:
+    width, height = upright
     return MediaInfo(
-        kind=MediaKind.IMAGE, media_type=media_type, bytes=size, width=width, height=height
+        kind=MediaKind.IMAGE,
+        media_type=media_type,
+        bytes=size,
+        width=width,
+        height=height,
+        frames=frames,
     )
 
 
-def read_image(path: Path, *, limits: MediaLimits | None = None) -> Picture:
+def read_image(
+    path: Path, *, limits: MediaLimits | None = None, first_frame: bool = False
+) -> Picture:
     """Decode a picture file into upright 8-bit BGR.
 
+    Args:
+        path: the file.
+        limits: how large it may be; None: the defaults.
+        first_frame: of several frames or pages take the first.
+
     Raises:
-        InvalidInputError: the codes of ``probe_image`` that concern pixels.
+        InvalidInputError: the codes of ``probe_image`` that concern pixels; ``animated_image``.
         ExhaustedError: not enough memory here.
     """
     media_type = _image_type(path)
-    with _opened(path, media_type, limits or MediaLimits()) as image:
+    with _opened(path, media_type, limits or MediaLimits()) as (image, frames):
+        if frames is not None and not first_frame:
+            raise moving(frames)
         is_grey = image.mode in _GREY_MODES or image.mode.startswith("I;16")
         icc = image.info.get("icc_profile")
         upright = decoded(image)
@@ -174,16 +190,26 @@ def _image_type(path: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path, media_type: str, limits: MediaLimits) -> Iterator[Image.Image]:
-    """The header within limits; decoding happens inside the block, errors are told apart here."""
+def _opened(
+    path: Path, media_type: str, limits: MediaLimits
+) -> Iterator[tuple[Image.Image, int | None]]:
+    """The header within limits, and how many frames if several.
+
+    Decoding happens inside the block, errors are told apart here.
+    """
     with warnings.catch_warnings():
         # Pillow warns about bad metadata, which is of no use here: pixels decide.
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=[FORMATS[media_type]]) as image:
+            formats = [FORMATS[media_type]]
+            with Image.open(path, formats=formats) as image:
                 check_size(image.size, limits)
-                _check_single(image, media_type)
-                yield image
+                frames = count_frames(image, media_type)
+                if frames is None:
+                    yield image, None
+            if frames is not None:  # it was moved: the first frame is seen afresh
+                with Image.open(path, formats=formats) as image:
+                    yield image, frames
         except (InvalidInputError, EngineFaultError):
             raise
         except MemoryError as error:
@@ -201,17 +227,6 @@ def check_size(size: tuple[int, int], limits: MediaLimits) -> None:
         raise InvalidInputError("the picture has no pixels", code="media_unreadable")
     if width * height > limits.max_image_pixels or max(size) > limits.max_image_side:
         raise _too_large(limits, found=f"{width}x{height}")
-
-
-def _check_single(image: Image.Image, media_type: str) -> None:
-    if media_type == "image/jpeg":
-        return  # further pictures of a multi-picture JPEG are previews and depth maps
-    try:
-        image.seek(1)
-    except (EOFError, ValueError):
-        return
-    message = "the picture moves or has several pages; send one frame, or the clip as a video"
-    raise InvalidInputError(message, code="animated_image")
 
 
 def _check_structure(path: Path, media_type: str) -> None:

@@ -35,7 +35,10 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 _DEEP = frozenset({"image/png", "image/tiff"})  # what can hold 16 bits
 _FORMATS: dict[str, Depth] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 # Facts of the file that are no longer true of the result, or a small picture of the old one.
-_DROPPED = ("orientation", "jpeg-thumbnail-data", "palette", "bits-per-sample", "n-pages")
+_DROPPED = (
+    *("orientation", "jpeg-thumbnail-data", "palette", "bits-per-sample"),
+    *("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop"),
+)
 _ORIENTED_MIN = 2
 
 
@@ -63,7 +66,7 @@ class Scan:
 
 
 def open_scan(path: Path, folder: Path, *, limits: MediaLimits) -> Scan:
-    """Decode a picture, upright, into memory or into files in ``folder``.
+    """Decode a picture, upright, into memory or into files in ``folder``; of several the first.
 
     Args:
         path: a picture that was probed.
@@ -132,7 +135,7 @@ def suffix_of_result(scan: Scan) -> str:
 
 def _read_whole(path: Path, limits: MediaLimits) -> Scan:
     """BMP and GIF, which have no bits, profiles or EXIF to keep."""
-    picture = read_image(path, limits=limits)
+    picture = read_image(path, limits=limits, first_frame=True)
     pixels: Samples = picture.pixels
     return Scan(
         rows=ArrayRows(pixels),

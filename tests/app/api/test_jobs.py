@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from apiflask import APIFlask
+from PIL import Image
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -28,6 +29,20 @@ def test_a_job_is_accepted_with_its_price_held(caller: Caller, file_id: str) -> 
     balance = caller.get("/v1/balance").json
     assert balance["held"] == job["quote"]["max_tokens"] > 0
     assert balance["available"] + balance["held"] == 1000
+
+
+def test_a_moving_picture_is_taken_by_its_first_frame_or_not_at_all(caller: Caller) -> None:
+    moving = io.BytesIO()
+    one, other = Image.new("RGB", (64, 48), "red"), Image.new("RGB", (64, 48), "blue")
+    one.save(moving, format="GIF", save_all=True, append_images=[other])
+    file = caller.upload(moving.getvalue(), name="two.gif").json
+    assert (file["media_type"], file["frames"]) == ("image/gif", 2)
+    for path in ("/v1/quotes", "/v1/jobs"):
+        refused = caller.post(path, json=job_body(file["id"]))
+        assert_problem(refused, status=422, code="animated_image")
+    assert caller.get("/v1/balance").json["held"] == 0
+    taken = submit(caller, file["id"], params={"first_frame": True})
+    assert taken.status_code == 202, taken.text
 
 
 def test_a_job_can_be_read_listed_and_filtered(caller: Caller, file_id: str) -> None:

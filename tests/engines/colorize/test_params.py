@@ -14,6 +14,7 @@ def test_the_defaults_leave_the_choice_to_the_model():
         "denoise": False,
         "scratch": False,
         "smoothing": 0.9,
+        "first_frame": False,
         "fp16": False,
     }
 

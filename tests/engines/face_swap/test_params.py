@@ -11,6 +11,7 @@ def test_the_defaults_swap_the_largest_face_without_enhancement():
         "max_faces": 8,
         "order": "large-small",
         "reference": 0,
+        "first_frame": False,
         "mask": "ellipse",
         "blend": 1.0,
     }

@@ -8,6 +8,7 @@ from PIL import Image, ImageCms
 from engines.errors import EngineFaultError, InvalidInputError
 from engines.media.images import (
     Picture,
+    describe_image,
     output_type,
     probe_image,
     read_image,
@@ -191,13 +192,29 @@ def test_a_picture_at_the_limit_passes(save_image):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
-def test_several_frames_are_refused_and_one_is_taken(save_image, suffix):
-    frames = [marked(), marked().rotate(180)]
-    many = save_image(frames[0], f"many.{suffix}", save_all=True, append_images=frames[1:])
-    with pytest.raises(InvalidInputError) as refused:
-        probe_image(many, limits=LIMITS)
+def test_several_frames_are_counted_refused_and_on_request_the_first_is_read(save_image, suffix):
+    frames = [marked(), marked().rotate(180), marked().rotate(90)]
+    exact = {"lossless": True} if suffix == "webp" else {}
+    more = {"save_all": True, "append_images": frames[1:]}
+    many = save_image(frames[0], f"many.{suffix}", **more, **exact)
+    one = save_image(frames[0], f"one.{suffix}", **exact)
+    for look in (probe_image, describe_image):
+        assert (look(many, limits=LIMITS).frames, look(one, limits=LIMITS).frames) == (3, None)
+        assert look(many, limits=LIMITS).width == WIDTH
+    with pytest.raises(InvalidInputError, match="3 frames or pages") as refused:
+        read_image(many)
     assert refused.value.code == "animated_image"
-    assert probe_image(save_image(frames[0], f"one.{suffix}"), limits=LIMITS).width == WIDTH
+    first = read_image(many, first_frame=True).pixels
+    assert np.array_equal(first, read_image(one).pixels)
+    assert not np.array_equal(first, first[::-1, ::-1])
+
+
+def test_further_pictures_of_a_photograph_do_not_count(save_image):
+    path = save_image(
+        marked(), "burst.jpg", format="MPO", save_all=True, append_images=[marked().rotate(180)]
+    )
+    assert probe_image(path, limits=LIMITS).frames is None
+    assert read_image(path).width == WIDTH
 
 
 def test_float_pixels_are_refused_with_the_way_out(save_image):

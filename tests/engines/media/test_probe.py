@@ -9,8 +9,8 @@ LIMITS = MediaLimits()
 
 # What becomes of each hostile file: its type where it is taken, else the code it is refused with.
 HOSTILE = {
-    "animated.webp": "animated_image",
-    "animated_faces.gif": "animated_image",
+    "animated.webp": "image/webp",
+    "animated_faces.gif": "image/gif",
     "avif_alpha_noispe.avif": "unsupported_media",
     "avif_arc_triomphe_extent1000_nullbyte_extent1310.avif": "unsupported_media",
     "avif_paris_exif_orientation_5.jpg": "image/jpeg",
@@ -38,7 +38,7 @@ HOSTILE = {
     "mp4_truncated_no_moov.mp4": "video_truncated",
     "mp4_video_colr_nclx_hdr10.mp4": "video/mp4",
     "mp4_zero_empty_stsc.mp4": "video_truncated",
-    "multipage.tif": "animated_image",
+    "multipage.tif": "image/tiff",
     "one_frame.mp4": "video/mp4",
     "one_pixel.png": "image/png",
     "orient_2.jpg": "image/jpeg",
@@ -69,7 +69,7 @@ HOSTILE = {
     "pillow_hopper_orientation_8.webp": "image/webp",
     "pillow_invalid-exif-without-x-resolution.jpg": "image/jpeg",
     "pillow_invalid-exif.jpg": "image/jpeg",
-    "pillow_missing_background.gif": "animated_image",
+    "pillow_missing_background.gif": "image/gif",
     "pillow_multiple_exif.jpg": "image/jpeg",
     "pillow_pil123p.png": "image/png",
     "pillow_pil_sample_cmyk.jpg": "image/jpeg",
@@ -90,7 +90,7 @@ HOSTILE = {
     "txt_as.mp4": "unsupported_media",
     "vips_17000x17000.avif": "unsupported_media",
     "vips_cd1.1.jpg": "image/jpeg",
-    "vips_invalid_multiframe.gif": "animated_image",
+    "vips_invalid_multiframe.gif": "image_truncated",
     "vips_looks-like-svg.webp": "image/webp",
     "vips_truncated.gif": "image_truncated",
     "vips_truncated.svgz": "unsupported_media",
