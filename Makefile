@@ -7,7 +7,7 @@ JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo check format test fuzz bench soak bench-peers lock clean
+.PHONY: help install up down demo check format test fuzz bench soak bench-peers bench-gpu gpu-test lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ bench-peers: $(READY) ## make .peers/yolo, the reference that detection is compa
 
 gpu-test: $(READY) ## the runners on a real NVIDIA device (PIXELMETER_MODEL_MIRROR names the networks)
 	$(BIN)/python -m pytest -m gpu --confcutdir=tests/engines/gpu -rs -s tests/engines/gpu
+
+bench-gpu: $(READY) ## images per second and busy share of an NVIDIA device (MODEL="a.onnx b.onnx")
+	$(BIN)/python tests/bench/bench_gpu.py $(MODEL)
 
 lock: $(READY) ## rewrite requirements.lock from setup.cfg
 	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --extra plans --extra openvino --extra convert \

@@ -1,7 +1,9 @@
 """The engines of this machine as its settings want them: runners, plans, memory."""
 
+from collections.abc import Sequence
+
 from app.settings import MissingSettingError, Settings
-from engines.choice import Policy, RunnerName
+from engines.choice import CONV_SEARCHES, OPENVINO_PRECISIONS, Policy, RunnerName
 from engines.media.limits import MediaLimits
 from engines.opening import RunnerOpener
 from engines.plans.cache import PlanCache
@@ -10,15 +12,25 @@ from engines.sessions import Sessions
 
 
 def runner_policy(settings: Settings) -> Policy:
-    """What the operator decided; raises ``MissingSettingError`` for a runner nobody knows."""
-    wanted = settings.runner
-    if wanted is not None and wanted not in set(RunnerName):
-        message = f"PIXELMETER_RUNNER must be one of {', '.join(RunnerName)}, got {wanted!r}"
-        raise MissingSettingError(message)
+    """What the operator decided; raises ``MissingSettingError`` for a value nobody knows."""
+    if settings.runner is not None:
+        _one_of("PIXELMETER_RUNNER", settings.runner, tuple(RunnerName))
     return Policy(
-        runner=None if wanted is None else RunnerName(wanted),
+        runner=None if settings.runner is None else RunnerName(settings.runner),
         may_fall_back=settings.runner_fallback,
+        openvino_precision=_one_of(
+            "PIXELMETER_OPENVINO_PRECISION", settings.openvino_precision, OPENVINO_PRECISIONS
+        ),
+        conv_search=_one_of("PIXELMETER_CONV_SEARCH", settings.conv_search, CONV_SEARCHES),
+        tf32=settings.tf32,
     )
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        message = f"{name} must be one of {', '.join(known)}, got {value!r}"
+        raise MissingSettingError(message)
+    return value
 
 
 def plan_cache(settings: Settings) -> PlanCache:

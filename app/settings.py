@@ -48,6 +48,9 @@ class Settings:
     recharge_per_minute: int = 60  # of one operator
     runner: str | None = None  # what executes networks; None: the first that can
     runner_fallback: bool = False  # go on with the next one where it cannot
+    tf32: bool = False  # let GPUs round fp32 factors: faster, and not the reference's results
+    conv_search: str = "HEURISTIC"  # how ONNX Runtime's CUDA provider chooses convolutions
+    openvino_precision: str = "f32"
     model_memory_bytes: int = 0  # what loaded networks may take; 0: half of the machine
     warm_models: tuple[str, ...] = ()  # engine:model, loaded when a worker starts and kept
 
@@ -92,7 +95,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         ),
         recharge_per_minute=_integer(env, "PIXELMETER_RECHARGE_PER_MINUTE", 60),
         runner=env.get("PIXELMETER_RUNNER") or None,
-        runner_fallback=env.get("PIXELMETER_RUNNER_FALLBACK", "").lower() in {"1", "true", "yes"},
+        runner_fallback=_is_set(env, "PIXELMETER_RUNNER_FALLBACK"),
+        tf32=_is_set(env, "PIXELMETER_TF32"),
+        conv_search=env.get("PIXELMETER_CONV_SEARCH") or "HEURISTIC",
+        openvino_precision=env.get("PIXELMETER_OPENVINO_PRECISION") or "f32",
         model_memory_bytes=_integer(env, "PIXELMETER_MODEL_MEMORY_BYTES", 0),
         warm_models=tuple(_listed(env.get("PIXELMETER_WARM_MODELS", ""))),
     )
@@ -121,6 +127,10 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
 
 def _folders(text: str) -> tuple[Path, ...]:
     return tuple(Path(part).resolve() for part in text.split(os.pathsep) if part)
+
+
+def _is_set(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "").lower() in {"1", "true", "yes"}
 
 
 def _integer(env: Mapping[str, str], name: str, default: int) -> int:

@@ -10,6 +10,9 @@ from enum import StrEnum
 from engines.errors import EngineFaultError
 from engines.runners.host import Host
 
+OPENVINO_PRECISIONS = ("f32", "bf16", "f16")
+CONV_SEARCHES = ("HEURISTIC", "EXHAUSTIVE", "DEFAULT")  # of ONNX Runtime's CUDA provider
+
 
 class RunnerName(StrEnum):
     """What may execute an ONNX network, in order of preference."""

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
-from app.engine_room import open_engines, plan_cache
+from app.engine_room import open_engines, plan_cache, runner_policy
 from engines.errors import EngineError, InvalidInputError
 from engines.loading import weights_source
 from engines.plans.build import check_target
@@ -46,6 +46,7 @@ def build(
     trt = load_flavour(FlavourName(flavour))
     for target in wanted_targets:
         check_target(trt, target, gpus)
+    tf32 = runner_policy(context.settings).tf32  # else workers would not find what is built here
     registry, cache = open_engines(context.settings), plan_cache(context.settings)
     table = Table("model", "target", "plan", "MB", "seconds", box=None)
     failed = False
@@ -56,7 +57,9 @@ def build(
             bars.update(task, description=f"{name} for {target}")
             try:
                 source = weights_source(registry, registry.resolve(engine, name))
-                network = read_wanted(source.path, sha256=source.sha256, profiles=source.profiles)
+                network = read_wanted(
+                    source.path, sha256=source.sha256, profiles=source.profiles, tf32=tf32
+                )
                 made = make_plan(network, flavour=trt, target=target, cache=cache)
             except EngineError as error:
                 failed = True
