@@ -91,3 +91,24 @@ def test_a_run_refuses_too_if_nobody_planned_it(services, context, moving, name)
     with pytest.raises(InvalidInputError) as refused:
         engine.run(model, engine.params_model(), target, context)
     assert refused.value.code == "animated_image"
+
+
+def test_a_face_is_swapped_into_the_first_frame(services, context, tmp_path, photo):
+    with Image.open(photo) as image:
+        first = image.convert("RGB")
+    many, one = tmp_path / "many.png", tmp_path / "one.png"
+    first.save(many, save_all=True, append_images=[Image.new("RGB", first.size, "white")])
+    first.save(one)
+    registry = services.registry
+    engine, model = registry.engine("face-swap"), registry.resolve("face-swap", None)
+    swapped = []
+    for path in (many, one):
+        facts_of = describe_image(path, limits=services.limits)
+        files = InputFiles(path, facts_of, sources=(photo,))
+        result = engine.run(model, engine.params_model(first_frame=True), files, context)
+        swapped.append(read_image(result.files[0].path).pixels)
+    assert np.array_equal(*swapped)
+    files = InputFiles(one, facts_of, sources=(many,))
+    with pytest.raises(InvalidInputError) as refused:
+        engine.run(model, engine.params_model(first_frame=True), files, context)
+    assert refused.value.code == "animated_image"
