@@ -97,6 +97,19 @@ def test_a_job_stays_starting_while_its_plan_is_built_and_keeps_its_lease(
     assert builder.builds == 1
 
 
+def test_the_start_is_announced_when_the_plan_is_there(
+    platform: Platform, builder: SlowBuilder
+) -> None:
+    hook = {"url": "https://example.com/hook", "events": ["job.started"]}
+    thread, _ = begin(platform, submit(platform, webhook=hook))
+    assert builder.building.wait(30)
+    assert platform.scalar("SELECT count(*) FROM webhook_event") == 0
+    builder.go_on.set()
+    thread.join(30)
+    told = platform.scalar("SELECT body::jsonb FROM webhook_event WHERE type = 'job.started'")
+    assert told["data"]["status"] == "processing"
+
+
 def test_with_its_plan_the_next_job_begins_at_once(
     platform: Platform, builder: SlowBuilder
 ) -> None:
