@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.cli.context import Context, pass_context
 from app.engine_room import open_engines, runner_opener
@@ -43,7 +43,12 @@ def list_models(context: Context, *, runners: bool) -> None:
         context.console.print(_reasons_table(registry, opener))
         return
     table = Table(
-        "engine", "model", "active", "here", "runner", "variant", "licence", "MB", box=None
+        "engine",
+        Column("model", no_wrap=True),
+        *("here", "runner", "licence", "MB"),
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
     )
     passed_over: dict[Candidate, None] = {}
     for name, model in _models(registry):
@@ -51,11 +56,9 @@ def list_models(context: Context, *, runners: bool) -> None:
         passed_over |= dict.fromkeys(each for one in executed for each in one.passed_over)
         table.add_row(
             name,
-            model.id,
-            "*" if registry.is_active(name, model) else "",
+            _model_cell(model, is_active=registry.is_active(name, model)),
             "[green]yes[/]" if registry.available(model) else f"[yellow]{_way(model)}[/]",
             _runner_cell(model, executed),
-            f"fp16 of {model.halved_from[:12]}" if model.halved_from else "",
             ", ".join(dict.fromkeys(file.licence for file in model.weights)),
             f"{sum(file.bytes for file in model.weights) / 1e6:.1f}" if model.weights else "",
         )
@@ -109,6 +112,13 @@ def _models(registry: Registry) -> Iterator[tuple[str, ModelVersion]]:
     for name, manifest in registry.manifests().items():
         for model in manifest.models:
             yield name, model
+
+
+def _model_cell(model: ModelVersion, *, is_active: bool) -> str:
+    star = " *" if is_active else ""
+    return f"{model.id}{star}" + (
+        f"\n  fp16 of {model.halved_from[:12]}" if model.halved_from else ""
+    )
 
 
 def _runner_cell(model: ModelVersion, executed: list[Executed]) -> str:
