@@ -75,6 +75,7 @@ class Conditions:
         """Running jobs over slots of the workers that are alive; None without a worker."""
         if self._clock() < self._load[0]:
             return self._load[1]
+        session.connection()  # before the lock, see CardShelf.current
         with self._lock:
             if self._clock() >= self._load[0]:
                 row = session.execute(_LOAD, {"timeout_s": HEARTBEAT_TIMEOUT_S}).one()

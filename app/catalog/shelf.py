@@ -39,6 +39,9 @@ class CardShelf:
         book = self._book
         if book is not None and self._clock() < self._stale_at:
             return book
+        # Whoever waits for the lock may hold a connection. Who has it must not wait for one: with
+        # the pool empty nobody would go on.
+        session.connection()
         with self._lock:
             if self._book is None or self._clock() >= self._stale_at:
                 self._book = self._load(session, now)

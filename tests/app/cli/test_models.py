@@ -55,7 +55,8 @@ def test_a_half_precision_variant_is_made_listed_and_refused(pixelmeter, monkeyp
     assert "on 5 inputs" in made.output
     again = pixelmeter("convert", "detect", "yolov8n", "--fp16")
     assert "yolov8n@2 is the fp16 variant already" in again.output
-    [row] = [line for line in pixelmeter("list").output.splitlines() if "yolov8n@2" in line]
-    assert "fp16 of 2b668334c4fa" in row
-    assert "*" not in row
+    lines = pixelmeter("list").output.splitlines()
+    [place] = [number for number, line in enumerate(lines) if "yolov8n@2" in line]
+    assert "fp16 of 2b668334c4fa" in lines[place + 1]
+    assert "*" not in lines[place]
     assert pixelmeter("convert", "detect", "yolov8n").exit_code == 2  # the precision must be said
