@@ -9,7 +9,7 @@ from typing import Self
 
 from engines.errors import EngineFaultError
 from engines.memory import resident_bytes
-from engines.runners.base import Array, Facts, Feeds, Runner, TensorSpec
+from engines.runners.base import Array, Described, Facts, Feeds, Runner
 
 Shapes = frozenset[tuple[str, tuple[int, ...]]]
 
@@ -141,7 +141,7 @@ class Network:
             runner.close()
 
 
-class KeptRunner:
+class KeptRunner(Described):
     """A ``Runner`` over a network of the table; holding it keeps nothing loaded."""
 
     def __init__(self, network: Network) -> None:
@@ -155,36 +155,6 @@ class KeptRunner:
         if facts is None:
             raise EngineFaultError("this network was never loaded")
         return facts
-
-    @property
-    def kind(self) -> str:
-        """Which runner this is."""
-        return self.facts.kind
-
-    @property
-    def provider(self) -> str:
-        """What really executes."""
-        return self.facts.provider
-
-    @property
-    def precision(self) -> str:
-        """Of the arithmetic."""
-        return self.facts.precision
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """In the order of the network."""
-        return self.facts.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """In the order of the network."""
-        return self.facts.outputs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """The custom metadata of the file."""
-        return self.facts.metadata
 
     def __repr__(self) -> str:
         """Say what runs it."""

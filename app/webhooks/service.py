@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from app.ids import new_id
@@ -249,11 +249,3 @@ def replay(session: Session, *, tenant_id: str, delivery_id: str) -> bool:
     ).one_or_none()
     session.execute(statements.NOTIFY_DELIVERIES)
     return row is not None
-
-
-def release_claims(session: Session, *, deliveries: list[DueDelivery]) -> None:
-    """Hand back claims that were not used, so that others need not wait for them to run out."""
-    session.execute(
-        text("UPDATE webhook_delivery SET claimed_until = NULL WHERE id = ANY(:ids)"),
-        {"ids": [each.id for each in deliveries]},
-    )

@@ -1,5 +1,6 @@
 """What every runner does: execute one network, arrays in, arrays out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -40,6 +41,45 @@ class Facts:
     outputs: tuple[TensorSpec, ...]
     metadata: Mapping[str, str]  # what the author wrote into the file
     plan: str | None = None  # the TensorRT plan, by the first digits of its key
+
+
+class Described(ABC):
+    """Answers what a ``Runner`` is from its ``facts``."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What it is; stays readable after closing."""
+
+    @property
+    def kind(self) -> str:
+        """Which runner this is."""
+        return self.facts.kind
+
+    @property
+    def provider(self) -> str:
+        """What really executes."""
+        return self.facts.provider
+
+    @property
+    def precision(self) -> str:
+        """Of the arithmetic."""
+        return self.facts.precision
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """In the order of the network."""
+        return self.facts.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """In the order of the network."""
+        return self.facts.outputs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the author wrote into the file."""
+        return self.facts.metadata
 
 
 class Runner(Protocol):

@@ -1,6 +1,6 @@
 """What all runners share: checked feeds, checked outputs, times per thread, closing."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from threading import local
@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from engines.errors import EngineFaultError
-from engines.runners.base import Array, Facts, Feeds, TensorSpec
+from engines.runners.base import Array, Described, Facts, Feeds
 from engines.runners.feeds import check_feeds
 
 
@@ -29,7 +29,7 @@ class Executed:
     stages_ms: Mapping[str, float]  # upload, execute, download; waiting is in none
 
 
-class LoadedNetwork(ABC):
+class LoadedNetwork(Described):
     """A ``Runner`` but for the executing itself, which a subclass adds."""
 
     def __init__(self, facts: Facts) -> None:
@@ -49,36 +49,6 @@ class LoadedNetwork(ABC):
     def facts(self) -> Facts:
         """What it is; stays readable after closing."""
         return self._facts
-
-    @property
-    def kind(self) -> str:
-        """Which runner this is."""
-        return self._facts.kind
-
-    @property
-    def provider(self) -> str:
-        """What really executes."""
-        return self._facts.provider
-
-    @property
-    def precision(self) -> str:
-        """Of the arithmetic."""
-        return self._facts.precision
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """In the order of the network."""
-        return self._facts.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """In the order of the network."""
-        return self._facts.outputs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """What the author wrote into the file."""
-        return self._facts.metadata
 
     @property
     def is_closed(self) -> bool:
