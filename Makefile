@@ -64,7 +64,7 @@ bench-gpu: $(READY) ## images per second and busy share of an NVIDIA device (MOD
 
 lock: $(READY) ## rewrite requirements.lock from setup.cfg
 	$(BIN)/pip-compile --quiet --upgrade --extra demo --extra dev --extra plans --extra openvino --extra convert \
-		--extra clickhouse --generate-hashes --no-strip-extras --allow-unsafe \
+		--extra clickhouse --extra s3 --generate-hashes --no-strip-extras --allow-unsafe \
 		--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock setup.cfg
 
 clean: ## remove .venv and caches; PIXELMETER_HOME stays
