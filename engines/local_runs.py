@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,7 +16,16 @@ from engines.manifest import ModelVersion
 from engines.many import run_items
 from engines.media.glance import glance
 from engines.registry import Registry
-from engines.spec import EngineResult, InputFiles, InputMedia, Outcome, RunItem
+from engines.spec import (
+    EmbeddingCache,
+    EngineResult,
+    FaceBlocklist,
+    InputFiles,
+    InputMedia,
+    Outcome,
+    RunItem,
+)
+from engines.unkept import NoBlockedFaces, NoEmbeddings
 
 Watch = Callable[[int, int, str], None]  # done, total, unit
 
@@ -61,6 +70,8 @@ class LocalContext:
 
     work_dir: Path
     watch: Watch
+    embeddings: EmbeddingCache = field(default_factory=NoEmbeddings)
+    blocked_faces: FaceBlocklist = field(default_factory=NoBlockedFaces)
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Tell whoever watches."""

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from engines.errors import CanceledError
@@ -123,12 +125,50 @@ class CanceledRunError(CanceledError):
         self.usage = usage
 
 
+class EmbeddingCache(Protocol):
+    """Embeddings of source faces, kept for a while for whoever sent them.
+
+    ``model`` says what made a vector, down to whatever changes its numbers: the embedder's
+    name@version, and which face of the picture it is of if that is not the largest. A vector found
+    here counts in ``Work`` as one of ``cached_embeddings``.
+    """
+
+    def get(self, model: str, sha256: str) -> NDArray[np.float32] | None:
+        """The vector [D] that was put for this content; None: embed the face anew."""
+
+    def put(self, model: str, sha256: str, vector: NDArray[np.float32]) -> None:
+        """Keep a vector [D] for the content with this hexadecimal SHA-256."""
+
+
+class FaceBlocklist(Protocol):
+    """Faces that nobody may use as a source, known by their embeddings."""
+
+    def check(self, model: str, vector: NDArray[np.float32]) -> None:
+        """Refuse a source face that is too like a blocked one.
+
+        Args:
+            model: the embedder's name@version; vectors of different embedders are not comparable.
+            vector: [D], of any length.
+
+        Raises:
+            InvalidInputError: code ``face_blocked``.
+        """
+
+
 class RunContext(Protocol):
     """What the platform offers an engine during a run."""
 
     @property
     def work_dir(self) -> Path:
         """An empty folder of this attempt alone; the platform deletes it."""
+
+    @property
+    def embeddings(self) -> EmbeddingCache:
+        """What the tenant's source faces were embedded as; empty outside the platform."""
+
+    @property
+    def blocked_faces(self) -> FaceBlocklist:
+        """Asked about every source face before it is used, cached or not."""
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Tell how far the run is; cheap, call it for every batch of frames."""

@@ -22,6 +22,7 @@ from engines.registry import Registry
 from engines.runners.base import Runner
 from engines.sessions import Sessions
 from engines.spec import InputFiles, MediaInfo, MediaKind, WeightsJudge
+from engines.unkept import NoBlockedFaces, NoEmbeddings
 
 TRIAL_CPU_S = 30
 TRIAL_RUN_S = 30.0
@@ -137,6 +138,8 @@ class _Context:
 
     def __init__(self, work_dir: Path) -> None:
         self.work_dir = work_dir
+        self.embeddings = NoEmbeddings()
+        self.blocked_faces = NoBlockedFaces()
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Nobody asks."""

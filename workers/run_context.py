@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.jobs.record import Progress
 from engines.errors import CanceledError
+from engines.unkept import NoBlockedFaces, NoEmbeddings
 from workers.attempt_lease import AttemptLease
 
 
@@ -15,6 +16,8 @@ class AttemptContext:
     def __init__(
         self, lease: AttemptLease, work_dir: Path, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.embeddings = NoEmbeddings()
+        self.blocked_faces = NoBlockedFaces()
         self._lease = lease
         self._work_dir = work_dir
         self._clock = clock

@@ -17,6 +17,8 @@ from PIL import Image
 
 from engines.errors import CanceledError
 from engines.registry import Registry, Services, open_registry
+from engines.spec import EmbeddingCache, FaceBlocklist
+from engines.unkept import NoBlockedFaces, NoEmbeddings
 
 Pixels = NDArray[np.uint8]
 
@@ -156,6 +158,8 @@ class Context:
     canceled: bool = False
     canceled_after: int | None = None  # work done at which somebody asks to stop
     reports: list[tuple[int, int, str]] = field(default_factory=list)
+    embeddings: EmbeddingCache = field(default_factory=NoEmbeddings)
+    blocked_faces: FaceBlocklist = field(default_factory=NoBlockedFaces)
 
     def progress(self, done: int, total: int, unit: str) -> None:
         self.reports.append((done, total, unit))
