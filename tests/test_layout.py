@@ -86,7 +86,7 @@ def test_the_lock_pins_every_dependency_with_hashes_and_names_no_index() -> None
     wanted = [config["options"]["install_requires"]]
     wanted += [config["options.extras_require"][extra] for extra in ("demo", "dev")]
     lock = (ROOT / "requirements.lock").read_text()
-    locked = set(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==", lock, re.MULTILINE))
+    locked = set(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z0-9,]+\])?==", lock, re.MULTILINE))
     for line in "\n".join(wanted).split("\n"):
         if name := re.match(r"[A-Za-z0-9_.-]+", line.strip()):
             assert re.sub(r"[-_.]+", "-", name[0]).lower() in locked
