@@ -5,7 +5,7 @@ before the run what the work can be at most (``plan``) and after it what it was 
 It never sees a tenant, a price, a queue or a database.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -51,12 +51,28 @@ class InputMedia:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A slice of one video's timeline: the frames with ``start_pts <= pts < end_pts``.
+
+    Segments of one plan follow each other without gap or overlap and begin at key frames.
+    """
+
+    number: int  # from 0
+    of: int  # segments of this plan
+    first_frame: int  # position of its first frame in the whole video
+    frames: int  # at least 1
+    start_pts: int  # ticks of the index's time base
+    end_pts: int | None  # the start of the next one; None: the last goes to the end
+
+
+@dataclass(frozen=True, slots=True)
 class InputFiles:
     """The inputs as local files, already checked by probing."""
 
     target: Path
     target_info: MediaInfo
     sources: tuple[Path, ...] = ()
+    segment: Segment | None = None  # set: only this part of the video; see ``SegmentedEngine``
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +249,35 @@ class BatchEngine(Engine, Protocol):
         that fails or is canceled fails alone. Each result has a usage report of its own: time of
         a network run that served several items is shared by them and adds up to what was
         measured. Closing the iterator stops what has not begun.
+        """
+
+
+@runtime_checkable
+class SegmentedEngine(Engine, Protocol):
+    """An engine that can do a video in parts, each anywhere; optional as ``BatchEngine``.
+
+    ``run`` with ``InputFiles.segment`` does that part: where the engine gives a video back, the
+    first of its files is a video-only part, verified frame by frame; files of the engine's own
+    (tables, say) may follow. Its usage counts the frames of the part alone, lead-in excluded.
+    """
+
+    def overlap(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> int | None:
+        """Frames that each part looks at before its own; None: this run cannot be split."""
+
+    def joined(
+        self,
+        model: ModelVersion,
+        params: BaseModel,
+        files: InputFiles,
+        parts: Sequence[EngineResult],
+        context: RunContext,
+    ) -> EngineResult:
+        """Make of the results of all parts, in order, what one run over the whole gives.
+
+        ``files`` is the whole video, with ``segment`` not set; ``parts`` are as ``run`` gave them,
+        their files on this machine and not changed, their data as JSON gives it back. The
+        usage is the sum of the parts' with what joining took beside compute. Raises as
+        ``engines.media.segments.join_segments``.
         """
 
 

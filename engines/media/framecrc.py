@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 NO_TIMESTAMP = -(1 << 63)
-_DISCARD = 4
+_KEY, _DISCARD = 1, 4  # flags of a packet; the table leaves them out where they are just 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Packet:
     size: int  # bytes
     checksum: str
     discard: bool  # an edit list cuts it away after decoding
+    key: bool = True  # decoding can begin here
 
 
 @dataclass(slots=True)
@@ -61,8 +62,9 @@ class Table:
 def _packet(line: str) -> Packet:
     fields = [part.strip() for part in line.split(",")]
     stream, dts, pts, duration, size = (_integer(part) for part in fields[:5])
-    flags = next((int(part[2:], 16) for part in fields[6:] if part.startswith("F=")), 0)
-    return Packet(stream, dts, pts, duration, size, fields[5], bool(flags & _DISCARD))
+    flags = next((int(part[2:], 16) for part in fields[6:] if part.startswith("F=")), _KEY)
+    discard, key = bool(flags & _DISCARD), bool(flags & _KEY)
+    return Packet(stream, dts, pts, duration, size, fields[5], discard, key)
 
 
 def _integer(text: str) -> int:

@@ -50,6 +50,7 @@ class VideoIndex:
     picture: Picture
     tracks: tuple[Track, ...]  # sound and subtitles
     exact: bool = True  # False: some packets may be hidden, pts is an upper bound
+    keys: tuple[int, ...] = ()  # pts at which decoding can begin, ascending; the first frame's too
 
     @property
     def frames(self) -> int:
@@ -132,6 +133,7 @@ def index_video(path: Path, limits: MediaLimits | None = None) -> VideoIndex:
         picture=picture,
         tracks=described.tracks,
         exact=every or codec not in _HIDING_CODECS,
+        keys=_keys(packets, pts),
     )
     _check(index, bounds)
     return index
@@ -257,6 +259,12 @@ def _ascending(frames: Iterable[Packet]) -> tuple[int, ...]:
         detail = "frames have missing or repeated timestamps: convert the video first"
         raise InvalidInputError(detail, code="video_timestamps_invalid")
     return pts
+
+
+def _keys(packets: Iterable[Packet], pts: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the times of key frames; of packets without a time of their own nothing is known."""
+    shown = set(pts)
+    return tuple(sorted({pts[0], *(each.pts for each in packets if each.key)} & shown))
 
 
 def _last_duration(frames: Iterable[Packet], pts: tuple[int, ...]) -> int:
