@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from engines.face_swap.oval import Window, face_oval
 from engines.face_swap.params import Mask
+from engines.faces.align.colour import match_colours
 from engines.faces.face import Face, Pixels
 from engines.faces.geometry import Affine, UnusableFaceError, apply, similarity
 
 Weights = NDArray[np.float32]  # [height, width], 0..1
 
 FEATHER = 0.10  # softness of the rim, in half axes
-SPREAD_RATIO_MIN, SPREAD_RATIO_MAX = 0.6, 1.6
 # A picture must show at least this share of the face that is to be pasted.
 COVERAGE_MIN = 0.5
 # Hair, hats and glasses on the rim are not skin: the light they would throw into the face is
@@ -59,7 +59,7 @@ def lay(target: Pixels, face: Face, source: Pixels, source_face: Face, *, mask: 
     inside = oval & shown & ~_strange(pasted, radius)
     if inside.sum() < COVERAGE_MIN * oval.sum():
         raise UnusableFaceError("the source shows too little of its face; use an uncropped picture")
-    joined = _join(_match_colours(pasted, behind, inside), behind, inside)
+    joined = _join(match_colours(pasted, behind, inside), behind, inside)
     weights = np.minimum(np.clip((1.0 - radius) / FEATHER, 0.0, 1.0), _soften(inside))
     return Layer(window=window, pixels=joined, weights=weights.astype(np.float32))
 
@@ -150,19 +150,6 @@ def _soften(inside: NDArray[np.bool_]) -> Weights:
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
     reach = max(1.5, FEATHER * min(inside.shape) / 2)
     return np.asarray(np.clip(depth / reach, 0.0, 1.0), dtype=np.float32)
-
-
-def _match_colours(pasted: Pixels, behind: Pixels, inside: NDArray[np.bool_]) -> Pixels:
-    """Give the pasted face the mean and spread of the target's Lab values inside the mask."""
-    import cv2
-
-    new = cv2.cvtColor(pasted, cv2.COLOR_BGR2LAB).astype(np.float32)
-    old = cv2.cvtColor(behind, cv2.COLOR_BGR2LAB).astype(np.float32)
-    new_mean, old_mean = new[inside].mean(axis=0), old[inside].mean(axis=0)
-    new_spread, old_spread = new[inside].std(axis=0), old[inside].std(axis=0)
-    ratio = np.clip(old_spread / np.maximum(new_spread, 1e-3), SPREAD_RATIO_MIN, SPREAD_RATIO_MAX)
-    matched = np.rint(np.clip((new - new_mean) * ratio + old_mean, 0, 255)).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(matched, cv2.COLOR_LAB2BGR), dtype=np.uint8)
 
 
 def _join(pasted: Pixels, behind: Pixels, inside: NDArray[np.bool_]) -> Pixels:

@@ -10,6 +10,8 @@ Affine = NDArray[np.float64]  # [2, 3]
 
 # Below this spread (pixels, root mean square) five points are one point and fix no direction.
 SPREAD_PX_MIN = 0.5
+# Below this determinant a matrix makes a line of a crop, and there is no way back.
+DETERMINANT_MIN = 1e-9
 # Below this share of the best possible agreement the two shapes have nothing to do with each other.
 AGREEMENT_MIN = 0.2
 
@@ -53,3 +55,29 @@ def similarity(source: Points, target: Points) -> Affine:
 def apply(matrix: Affine, points: Points) -> Points:
     """Return the points moved by a [2, 3] matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def inverse(matrix: Affine) -> Affine:
+    """The [2, 3] matrix that leads back.
+
+    Raises:
+        UnusableFaceError: there is none: the matrix is flat or not finite.
+    """
+    if not np.isfinite(matrix).all():
+        raise UnusableFaceError("a face's position is not a finite number")
+    linear, shift = matrix[:, :2], matrix[:, 2]
+    determinant = float(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0])
+    if abs(determinant) < DETERMINANT_MIN:
+        raise UnusableFaceError("a face's position cannot be turned round; use a larger picture")
+    turned = np.array([[linear[1, 1], -linear[0, 1]], [-linear[1, 0], linear[0, 0]]]) / determinant
+    return np.column_stack([turned, -turned @ shift])
+
+
+def enlarged(matrix: Affine, factor: float) -> Affine:
+    """The matrix to a crop whose every pixel became ``factor`` x ``factor`` pixels.
+
+    Pixel centres stay where they were: ``u = (x + 0.5) * factor - 0.5``, as enlarging networks and
+    resizing do it. It is not the matrix of the same template at a larger size.
+    """
+    shift = (factor - 1) / 2
+    return matrix * factor + np.array([[0, 0, shift], [0, 0, shift]], dtype=np.float64)

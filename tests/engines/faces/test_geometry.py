@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.faces.geometry import UnusableFaceError, apply, similarity
+from engines.faces.geometry import UnusableFaceError, apply, enlarged, inverse, similarity
 
 # Five points of a frontal face in a crop of 112 pixels.
 POINTS = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92.37], [70.73, 92.20]])
@@ -68,3 +68,21 @@ def test_shapes_that_contradict_each_other_are_refused():
     target = np.column_stack([(ring**2).real, (ring**2).imag]) * 50
     with pytest.raises(UnusableFaceError):
         similarity(source, target)
+
+
+@given(scale=st.floats(0.02, 50), angle=st.floats(-3.1, 3.1), x=st.floats(-3000, 3000))
+def test_the_inverse_leads_back(scale, angle, x):
+    matrix = transform(scale, angle, x, -x)
+    assert np.allclose(apply(inverse(matrix), apply(matrix, POINTS)), POINTS, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_matrix_without_a_way_back_is_refused(value):
+    with pytest.raises(UnusableFaceError):
+        inverse(np.full((2, 3), value))
+
+
+def test_an_enlarged_crop_keeps_its_pixel_centres():
+    matrix = enlarged(transform(1, 0, 0, 0), 4)
+    # the first pixel becomes pixels 0 to 3, whose middle is 1.5
+    assert np.allclose(apply(matrix, np.array([[0.0, 0.0], [1.0, 2.0]])), [[1.5, 1.5], [5.5, 9.5]])

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from engines.faces.align.box_mask import Padding, box_mask, least_of
+
+
+@pytest.mark.parametrize("size", [128, 256, 512])
+def test_the_mask_is_whole_inside_and_nearly_nothing_at_the_edge(size):
+    mask = box_mask(size)
+    assert mask.shape == (size, size)
+    assert mask[size // 2, size // 2] == pytest.approx(1, abs=1e-5)
+    assert mask[0].max() < 0.12
+    assert np.allclose(mask, mask.T, atol=1e-6)
+    assert np.allclose(mask, mask[::-1, ::-1], atol=1e-6)
+
+
+def test_the_soft_edge_is_as_wide_as_the_reference_says():
+    # 19 pixels of reach at 128: a border of 9, blurred with sigma 4.75
+    row = box_mask(128)[64, :64]
+    half = float(np.interp(0.5, row, np.arange(64)))
+    assert half == pytest.approx(8.5, abs=0.05)
+    slope = row[9] - row[8]
+    assert slope == pytest.approx(1 / (4.75 * np.sqrt(2 * np.pi)), rel=0.02)
+
+
+def test_padding_leaves_out_one_side():
+    mask = box_mask(100, padding=Padding(bottom=40))
+    assert mask[75].max() < 0.01
+    assert mask[30, 50] == pytest.approx(1, abs=1e-4)
+
+
+def test_without_blur_the_mask_has_two_values():
+    assert set(np.unique(box_mask(64, blur=0))) == {0.0, 1.0}
+    with pytest.raises(ValueError, match="share"):
+        box_mask(64, blur=1.5)
+
+
+def test_the_least_of_masks_shows_what_all_show():
+    first, second = np.full((4, 4), 1.5, np.float32), np.full((4, 4), 0.3, np.float32)
+    second[0, 0] = -1
+    least = least_of(first, second)
+    assert least[0, 0] == 0
+    assert least[1, 1] == np.float32(0.3)
+    assert least_of(first).max() == 1
