@@ -69,7 +69,7 @@ class Colorize:
         if target.kind is MediaKind.VIDEO:
             _check_video(wanted)
             return video_work(model, kind=kind, frames=target.frames or 0, size=size)
-        self._check_size(*size, wanted.upscale)
+        self._check_size(*size, wanted)
         return picture_work(model, wanted, kind=kind, size=size)
 
     def run(
@@ -81,7 +81,7 @@ class Colorize:
         if files.target_info.kind is MediaKind.VIDEO:
             return self._run_video(item, clock)
         seen = self._pictures.see(item, clock)
-        self._check_size(seen.scan.rows.width, seen.scan.rows.height, asked.upscale)
+        self._check_size(seen.scan.rows.width, seen.scan.rows.height, asked)
         chosen = self._model_of(model, asked, seen.looked.kind)
         loaded = load_painter(chosen, self._services)
         clock.add_cold_start(loaded.cold_start_ms)
@@ -137,7 +137,7 @@ class Colorize:
         def prepare(item: RunItem) -> Begun:
             seen = self._pictures.see(item, clock if item is first else StageClock())
             rows = seen.scan.rows
-            self._check_size(rows.width, rows.height, seen.asked.upscale)
+            self._check_size(rows.width, rows.height, seen.asked)
             return self._pictures.begin(seen, chosen, painters[0])
 
         stages = Stages(
@@ -149,22 +149,25 @@ class Colorize:
         threads = self._services.sessions.threads
         yield from run_overlapped(chain([first], source), stages, threads=threads)
 
-    def _check_size(self, width: int, height: int, factor: int) -> None:
-        pixels, side = width * height * factor**2, max(width, height) * factor
-        if factor > 1 and (
-            pixels > OUTPUT_PIXELS_MAX or side > self._services.limits.max_image_side
-        ):
-            message = (
-                f"upscale {factor} would make {width * factor}x{height * factor} pixels; at most "
-                f"{OUTPUT_PIXELS_MAX} pixels and {self._services.limits.max_image_side} per side "
-                "are made: use a smaller upscale"
-            )
-            raise InvalidInputError(message, code="image_too_large")
+    def _check_size(self, width: int, height: int, wanted: ColorizeParams) -> None:
+        factor, side_max = wanted.upscale, self._services.limits.max_image_side
+        sizes = {"upscale": (width * factor, height * factor)} if factor > 1 else {}
+        if wanted.sizing is not None:
+            sizes["output_size"] = (wanted.sizing.width, wanted.sizing.height)
+        for name, size in sizes.items():
+            if size[0] * size[1] > OUTPUT_PIXELS_MAX or max(size) > side_max:
+                message = (
+                    f"{name} would make {size[0]}x{size[1]} pixels; at most {OUTPUT_PIXELS_MAX} "
+                    f"pixels and {side_max} per side are made: ask for a smaller result"
+                )
+                raise InvalidInputError(message, code="image_too_large")
 
 
 def _check_video(asked: ColorizeParams) -> None:
-    if asked.upscale > 1 or asked.denoise or asked.scratch:
-        message = "upscale, denoise and scratch are for pictures; leave them out for a video"
+    if asked.upscale > 1 or asked.denoise or asked.scratch or asked.output_size:
+        message = (
+            "upscale, denoise, scratch and output_size are for pictures; leave them out for a video"
+        )
         raise InvalidInputError(message, code="option_unsupported")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from engines.media.frames import FirstFrame
+from engines.media.resizing import Filter, Fit, Sizing
 
 
 class Kind(StrEnum):
@@ -32,6 +33,7 @@ def _whole(value: object) -> object:
 
 
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32, strict=True)]
+Pixels = Annotated[int, Field(ge=1, le=16_383, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -52,6 +54,14 @@ class ColorizeParams(BaseModel):
     upscale: Annotated[Literal[1, 2, 4], BeforeValidator(_whole)] = Field(
         default=1, description="The result is this many times as wide and high."
     )
+    output_size: tuple[Pixels, Pixels] | None = Field(
+        default=None,
+        description="[height, width] of the result in pixels; null: as it comes out.",
+    )
+    output_fit: Fit = Field(
+        default=Fit.STRETCH, description="Where output_size has another ratio: stretch, or crop."
+    )
+    output_filter: Filter = Field(default=Filter.LANCZOS, description="How output_size is reached.")
     tile_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32, strict=True)] | None = Field(
         default=None,
         description="A network runs in tiles of this side if input_size is larger; null: whole.",
@@ -66,6 +76,14 @@ class ColorizeParams(BaseModel):
     fp16: Flag = Field(
         default=False, description="Half precision, where a variant of the model is registered."
     )
+
+    @property
+    def sizing(self) -> Sizing | None:
+        """The size asked for; None: whatever comes out."""
+        if self.output_size is None:
+            return None
+        height, width = self.output_size
+        return Sizing(height, width, self.output_fit, self.output_filter)
 
 
 def typed(params: BaseModel) -> ColorizeParams:

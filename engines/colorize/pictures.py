@@ -17,6 +17,7 @@ from engines.colorize.restoration import denoised, descratched
 from engines.colorize.shrink import Method, shrink
 from engines.manifest import ModelVersion
 from engines.media.frames import check_single
+from engines.media.resizing import resized
 from engines.media.rows import Rows, new_rows
 from engines.media.scans import Scan, open_scan, save_scan, suffix_of_result
 from engines.metering import StageClock, usage_report
@@ -87,6 +88,7 @@ class PictureRuns:
         with clock.stage("join"):
             coloured = _coloured(begun, painted, painter)
         coloured, alpha, upscaler = self._enlarged(begun, coloured)
+        coloured, alpha = _sized(seen, coloured, alpha)
         with clock.aside("encode"):
             files = _written(seen, coloured, alpha)
         context.progress(2, 2, "steps")
@@ -165,6 +167,17 @@ def _coloured(begun: Begun, painted: Painted, painter: Painter) -> Rows:
     )
     lay(rows, spread, into, manner=manner, pause=context.checkpoint)
     return into
+
+
+def _sized(seen: Seen, coloured: Rows, alpha: Rows | None) -> tuple[Rows, Rows | None]:
+    """The result in the size asked for, if any was."""
+    sizing, folder = seen.asked.sizing, seen.item.context.work_dir
+    if sizing is None:
+        return coloured, alpha
+    with seen.clock.aside("resize"):
+        if alpha is not None:
+            alpha = resized(alpha, sizing, folder / "sized-alpha.raw")
+        return resized(coloured, sizing, folder / "sized.raw"), alpha
 
 
 def _has_colour(rows: Rows) -> bool:

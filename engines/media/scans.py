@@ -91,8 +91,8 @@ def open_scan(path: Path, folder: Path, *, limits: MediaLimits) -> Scan:
         alpha = _alpha(_upright(str(path))) if image.hasalpha() else None
         is_grey = image.interpretation in {"b-w", "grey16"}
         return Scan(
-            rows=_decoded(colour, folder / "picture.raw"),
-            alpha=None if alpha is None else _shown(_decoded(alpha, folder / "alpha.raw")),
+            rows=decoded_rows(colour, folder / "picture.raw"),
+            alpha=None if alpha is None else _shown(decoded_rows(alpha, folder / "alpha.raw")),
             is_grey=is_grey,
             media_type=str(media_type),
             path=path,
@@ -115,9 +115,9 @@ def save_scan(scan: Scan, rows: Rows, path: Path, *, alpha: Rows | None = None) 
 
     media_type = scan.result_type
     try:
-        image = _as_image(rows)
+        image = as_image(rows)
         if alpha is not None:
-            image = image.bandjoin(_as_image(alpha))
+            image = image.bandjoin(as_image(alpha))
             if media_type == "image/jpeg":
                 image = image.flatten(background=255)
         image = _with_facts(image, scan.origin)
@@ -181,7 +181,7 @@ def _plain(image: Any) -> Any:  # noqa: ANN401 - the library is untyped
     return image
 
 
-def _decoded(image: Any, path: Path) -> ArrayRows | FileRows:  # noqa: ANN401 - the library is untyped
+def decoded_rows(image: Any, path: Path) -> ArrayRows | FileRows:  # noqa: ANN401 - the library is untyped
     """The samples, in memory while they are few, else streamed into a file; BGR."""
     ordered = image if image.bands == 1 else image[2].bandjoin([image[1], image[0]])
     depth = _FORMATS[ordered.format]
@@ -201,7 +201,8 @@ def _shown(alpha: ArrayRows | FileRows) -> Rows | None:
     return alpha if hides else None
 
 
-def _as_image(rows: Rows) -> Any:  # noqa: ANN401 - the library is untyped
+def as_image(rows: Rows) -> Any:  # noqa: ANN401 - the library is untyped
+    """Rows as an image of libvips, RGB or grey, that is read once from the top down."""
     import pyvips
 
     deep = rows.dtype == np.uint16

@@ -84,6 +84,12 @@ def test_the_plan_counts_the_input_and_takes_the_dearer_kind(params, kind, upsca
         (InputMedia(info(9, 9)), {"fp16": True}, "precision_unavailable"),
         (InputMedia(info(5000, 4000)), {"upscale": 2}, "image_too_large"),
         (InputMedia(info(5000, 10)), {"upscale": 4}, "image_too_large"),
+        (InputMedia(info(9, 9)), {"output_size": (9000, 9000)}, "image_too_large"),
+        (
+            InputMedia(info(9, 9, kind=MediaKind.VIDEO)),
+            {"output_size": (9, 9)},
+            "option_unsupported",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_run(media, params, code, engine, model):

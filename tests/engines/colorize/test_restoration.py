@@ -150,3 +150,17 @@ def test_a_result_that_browsers_do_not_show_brings_previews(ddcolor, as_files, c
     assert [file.media_type for file in result.files] == ["image/tiff", "image/jpeg", "image/jpeg"]
     assert set(result.data["preview"].values()) == {file.name for file in result.files[1:]}
     assert grain(cv2.imread(str(result.files[1].path), 0)) >= 0
+
+
+def test_a_result_has_the_size_asked_for_with_its_transparency(ddcolor, as_files, context):
+    grey = np.tile(np.arange(0, 240, 4, dtype=np.uint8), (40, 1))
+    alpha = np.where(np.arange(60) < 30, 0, 255).astype(np.uint8)
+    pixels = np.dstack([grey, grey, grey, np.tile(alpha, (40, 1))])
+    engine, model = create(ddcolor), ddcolor.registry.resolve("colorize", "ddcolor")
+    params = ColorizeParams(type="building", input_size=64, output_size=(20, 90), upscale=2)
+    result = engine.run(model, params, as_files(pixels), context)
+    made = cv2.imread(str(result.files[0].path), cv2.IMREAD_UNCHANGED)
+    assert made.shape == (20, 90, 4)
+    assert (result.data["height"], result.data["width"]) == (20, 90)
+    assert made[:, :40, 3].max() == 0
+    assert made[:, 50:, 3].min() == 255
