@@ -1,8 +1,8 @@
 """Which detector looks for faces on this machine: YuNet when its file is here, else Haar."""
 
+from engines.faces.detectors.haar import HaarFaces
+from engines.faces.detectors.yunet import YuNet
 from engines.faces.face import FaceDetector
-from engines.faces.haar import HaarFaces
-from engines.faces.yunet import YuNet
 from engines.loading import load_extra
 from engines.manifest import ModelVersion
 from engines.registry import Services

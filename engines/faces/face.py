@@ -4,6 +4,7 @@ The five points are, in this order and in pixels of the whole picture: viewer-le
 viewer-right eye, nose tip, viewer-left mouth corner, viewer-right mouth corner.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,3 +46,6 @@ class FaceDetector(Protocol):
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces of a BGR picture, best first; empty when there is none."""
+
+    def detect_many(self, pictures: Sequence[Pixels]) -> list[list[Face]]:
+        """Return the faces of each picture, as ``detect`` does; faster where networks batch."""

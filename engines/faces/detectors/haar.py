@@ -5,6 +5,7 @@ part; nose and mouth follow from them by the proportions of a frontal face. Face
 or tilted by more than about 20 degrees are missed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +69,10 @@ class HaarFaces:
         grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         faces = [self._face(grey, square) for square in self._squares(grey)]
         return sorted(faces, key=lambda face: -face.score)
+
+    def detect_many(self, pictures: Sequence[Pixels]) -> list[list[Face]]:
+        """Return the faces of each picture, one after the other."""
+        return [self.detect(pixels) for pixels in pictures]
 
     def _squares(self, grey: NDArray[np.uint8]) -> list[_Square]:
         import cv2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from engines.faces.haar import HaarFaces
+from engines.faces.detectors.haar import HaarFaces
 
 # Eyes, nose and mouth corners of the photographs as YuNet finds them, checked by eye; pixels.
 SEEN = {

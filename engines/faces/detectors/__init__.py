@@ -1,0 +1,1 @@
+"""What finds faces: SCRFD, YuNet, and the cascades of OpenCV as the last resort."""
