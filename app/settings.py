@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 Network = IPv4Network | IPv6Network
+PRODUCER_LENGTH_MAX = 128
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -52,6 +53,7 @@ class Settings:
     conv_search: str = "HEURISTIC"  # how ONNX Runtime's CUDA provider chooses convolutions
     openvino_precision: str = "f32"
     model_memory_bytes: int = 0  # what loaded networks may take; 0: half of the machine
+    content_producer: str = "Pixelmeter"  # who is named inside results as their maker
     warm_models: tuple[str, ...] = ()  # engine:model, loaded when a worker starts and kept
 
     def require_database_url(self) -> str:
@@ -100,6 +102,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         conv_search=env.get("PIXELMETER_CONV_SEARCH") or "HEURISTIC",
         openvino_precision=env.get("PIXELMETER_OPENVINO_PRECISION") or "f32",
         model_memory_bytes=_integer(env, "PIXELMETER_MODEL_MEMORY_BYTES", 0),
+        content_producer=_producer(env.get("PIXELMETER_CONTENT_PRODUCER", "").strip()),
         warm_models=tuple(_listed(env.get("PIXELMETER_WARM_MODELS", ""))),
     )
 
@@ -127,6 +130,16 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
 
 def _folders(text: str) -> tuple[Path, ...]:
     return tuple(Path(part).resolve() for part in text.split(os.pathsep) if part)
+
+
+def _producer(name: str) -> str:
+    if len(name) > PRODUCER_LENGTH_MAX or not name.isprintable():
+        message = (
+            "PIXELMETER_CONTENT_PRODUCER must be a name of at most "
+            f"{PRODUCER_LENGTH_MAX} printable characters"
+        )
+        raise MissingSettingError(message)
+    return name or "Pixelmeter"
 
 
 def _is_set(env: Mapping[str, str], name: str) -> bool:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from engines.errors import EngineError
 from engines.local_runs import LocalRuns, Ran
+from engines.media.provenance import read_origin
 from engines.progress_bar import RunBar
 from engines.registry import Registry, open_registry
 from engines.targets import expand
@@ -102,6 +103,31 @@ def run(
         paths = [path for target in targets for path in expand(target)]
         ran = _as_lines(runs, paths) if as_json else _with_bar(runs, paths)
     sys.exit(1 if any(each.error for each in ran) else 0)
+
+
+@main.command(short_help="What pictures and videos say of their origin.")
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def origin(*, paths: tuple[Path, ...]) -> None:
+    """Read from each of PATHS who made it and as what, one line of JSON per file.
+
+    Nobody has signed what is read: it is what the file claims.
+    """
+    for path in paths:
+        with _told():
+            said = read_origin(path)
+        aigc = None if said.aigc is None else dict(said.aigc)
+        click.echo(
+            json.dumps(
+                {
+                    "path": str(path),
+                    "media_type": said.media_type,
+                    "digital_source_type": said.digital_source_type,
+                    "aigc": aigc,
+                }
+            )
+        )
 
 
 def _with_bar(runs: LocalRuns, paths: list[Path]) -> list[Ran]:

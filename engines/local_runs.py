@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -15,6 +16,7 @@ from engines.errors import EngineError, EngineFaultError, InvalidInputError
 from engines.manifest import ModelVersion
 from engines.many import run_items
 from engines.media.glance import glance
+from engines.media.provenance import Provenance, mark_file
 from engines.registry import Registry
 from engines.spec import (
     EmbeddingCache,
@@ -168,7 +170,10 @@ class LocalRuns:
             return Ran(target, (), None, error)
         stem = _free_name(target, taken)
         files = []
+        origin = Provenance(self._engine.manifest.source_type, produce_id=f"run_{uuid4().hex}")
         for file in outcome.files:
+            if file.is_media:
+                mark_file(file.path, origin)
             path = self._out / f"{stem}-{file.path.name}"
             file.path.replace(path)
             files.append(path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from engines.errors import EngineFaultError
 from engines.profiles import Profile
+from engines.source_type import SourceType
 
 MANIFEST_FILE = "engine.toml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -63,6 +64,7 @@ class Manifest:
     models: tuple[ModelVersion, ...]  # in order of preference
     aliases: dict[str, str] = field(default_factory=dict)
     large_pictures: bool = False  # it streams: pictures up to ``MediaLimits.max_scan_pixels``
+    source_type: SourceType = SourceType.EDITED  # what its results are marked as
 
 
 class ManifestError(EngineFaultError):
@@ -116,7 +118,7 @@ def weights_file(table: Mapping[str, Any]) -> WeightsFile:
 
 def _manifest(table: Mapping[str, Any]) -> Manifest:
     known = {"name", "title", "description", "media", "sources", "models", "aliases"}
-    known |= {"large_pictures", "profiles"}
+    known |= {"large_pictures", "profiles", "digital_source_type"}
     _refuse_unknown(table, known, "the engine")
     profiles = tuple(_profile(profile) for profile in table.get("profiles", ()))
     manifest = Manifest(
@@ -128,6 +130,7 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         models=tuple(_model(model, profiles) for model in table.get("models", ())),
         aliases=dict(table.get("aliases", {})),
         large_pictures=table.get("large_pictures", False) is True,
+        source_type=_source_type(table.get("digital_source_type", SourceType.EDITED)),
     )
     _check(manifest)
     return manifest
@@ -189,6 +192,13 @@ def _profile(table: Mapping[str, Any]) -> Profile:
     except (IndexError, KeyError, TypeError, ValueError) as error:
         message = f"a profile must name an input and its min, opt and max shapes: {error}"
         raise ManifestError(message) from error
+
+
+def _source_type(term: object) -> SourceType:
+    if term not in list(SourceType):
+        message = f"digital_source_type must be one of {', '.join(SourceType)}, got {term!r}"
+        raise ManifestError(message)
+    return SourceType(str(term))
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:

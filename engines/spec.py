@@ -120,6 +120,11 @@ class OutputFile:
     media_type: str
     name: str  # what the customer sees, e.g. street-colorized.png
 
+    @property
+    def is_media(self) -> bool:
+        """Whether it is a picture or video: probed, and marked with its origin."""
+        return self.media_type.startswith(("image/", "video/"))
+
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:

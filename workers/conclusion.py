@@ -9,6 +9,7 @@ from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import finish, give_back
 from app.jobs.states import JobStatus
 from workers.attempt import Attempt
+from workers.marking import marked
 from workers.outputs import finish_with_outputs, finish_without_files
 from workers.persistence import persist
 from workers.services import Services
@@ -24,6 +25,7 @@ FOLD_FOR_S = 0.1  # the longest that an end waits for company
 def conclude(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
     """Write a verdict; None when another attempt owns the job."""
     claimed = attempt.claimed
+    verdict = marked(services, attempt, verdict)
     try:
         status = persist(lambda: _write(services, attempt, verdict), for_s=PERSIST_FOR_S)
     except StaleFenceError as stale:

@@ -94,7 +94,7 @@ def _finalize(session: Session, claimed: Claimed) -> None:
 
 def _facts(services: Services, output: OutputFile) -> MediaInfo | None:
     """Check an output as if it were uploaded; None for data that is no picture or video."""
-    if not output.media_type.startswith(("image/", "video/")):
+    if not output.is_media:
         return None
     return probe(output.path, services.limits)
 

@@ -170,3 +170,28 @@ def test_engines_of_ones_own_are_run_too(tmp_path, photo):
     )
     assert done.exit_code == 0, done.output
     assert (tmp_path / "o" / "astronaut-negative.png").is_file()
+
+
+def test_what_a_result_says_of_its_origin_is_read_back(tmp_path, photo):
+    out = tmp_path / "out"
+    home = ("--home", str(tmp_path / "home"))
+    done = CliRunner().invoke(
+        main, [*home, "run", "colorize", str(photo), "-o", str(out), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    [result] = json.loads(done.stdout)["files"]
+    done = CliRunner().invoke(main, [*home, "origin", result, str(photo)])
+    assert done.exit_code == 0, done.output
+    made, given = map(json.loads, done.stdout.splitlines())
+    assert made["digital_source_type"].endswith("/compositeWithTrainedAlgorithmicMedia")
+    assert made["aigc"]["Label"] == "1"
+    assert made["aigc"]["ProduceID"].startswith("run_")
+    assert (given["digital_source_type"], given["aigc"]) == (None, None)
+
+
+def test_a_file_that_cannot_say_its_origin_is_told(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("nothing")
+    done = CliRunner().invoke(main, ["--home", str(tmp_path), "origin", str(path)])
+    assert done.exit_code == 2
+    assert "unsupported_media" in done.output

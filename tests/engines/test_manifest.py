@@ -46,6 +46,7 @@ def test_a_manifest_is_read_whole(tmp_path):
         ("0" * 64, "zz", "sha256"),
         ("bytes = 12", "bytes = true", "bytes"),
         ('"net" }', '"other" }', "alias"),
+        ("sources =", 'digital_source_type = "magic"\nsources =', "digital_source_type"),
         ("[[models]]", "[[models", "TOML"),
     ],
 )

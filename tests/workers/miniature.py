@@ -1,5 +1,6 @@
 """A platform in miniature for worker tests: tenant, tokens, prices, files, real submits."""
 
+import shutil
 import time
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
@@ -202,6 +203,11 @@ def measured(quantities: dict[str, float], *, media: str) -> UsageReport:
     )
 
 
+def _given(output: OutputFile, folder: Path) -> OutputFile:
+    """A copy in the folder of the run, where every engine leaves its files."""
+    return replace(output, path=Path(shutil.copy(output.path, folder)))
+
+
 class FakeEngine:
     """Stands in for ``detect`` on the running side: does what the test tells it to."""
 
@@ -222,7 +228,7 @@ class FakeEngine:
         self.runs += 1
         self.behave(context)
         return EngineResult(
-            files=self.outputs,
+            files=tuple(_given(output, context.work_dir) for output in self.outputs),
             data={"predictions": []},
             usage=measured({"images": 1.0, "input_pixels": 640.0 * 640}, media="image"),
         )

@@ -9,6 +9,7 @@ from PIL import Image
 from app.files.collection import collect_expired
 from app.jobs.result_cache import forget_old
 from app.jobs.states import JobStatus
+from engines.media.provenance import read_origin
 from engines.spec import OutputFile
 from tests.workers.miniature import FakeBatchEngine, FakeEngine, FakeRegistry, Platform
 from workers.run_job import execute
@@ -74,7 +75,9 @@ def test_outputs_are_copies_that_outlive_one_another(
         now = platform.scalar("SELECT now()")
         assert collect_expired(session, platform.services.storage, now) == 1
     key = platform.scalar("SELECT storage_key FROM file WHERE id = :id", id=copy["id"])
-    assert platform.services.storage.path(key).read_bytes() == photo.read_bytes()
+    stored = platform.services.storage.path(key)
+    # The copy says which job made it, and is no new result.
+    assert (read_origin(stored).aigc or {})["ProduceID"] == first["id"]
     # The first job's file is gone: the third one is computed, not failed.
     assert not ask(platform)["usage"]["cached"]
     assert fake.runs == 2

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy.exc import OperationalError
 
 from app.jobs.lifecycle import claim
 from app.jobs.states import JobStatus
 from engines.errors import EngineFaultError, ExhaustedError, InvalidInputError
+from engines.media.provenance import read_origin
 from engines.spec import CanceledRunError, OutputFile, RunContext
 from tests.workers.miniature import FakeEngine, FakeRegistry, Platform, measured
 from workers import run_job
@@ -76,8 +79,31 @@ def test_outputs_are_stored_with_their_facts(
     row = platform.row("SELECT * FROM file WHERE id = :id", id=picture["id"])
     assert (row["width"], row["height"], row["kind"]) == (256, 256, "image")
     assert (row["job_id"], row["purpose"]) == (job_id, "output")
-    assert platform.services.storage.path(row["storage_key"]).read_bytes() == photo.read_bytes()
+    stored = platform.services.storage.path(row["storage_key"])
+    assert (samples(stored) == samples(photo)).all()
+    origin = read_origin(stored)
+    assert origin.digital_source_type is not None
+    assert origin.digital_source_type.endswith("/algorithmicallyEnhanced")  # as detect declares
+    assert origin.aigc is not None
+    assert (origin.aigc["ContentProducer"], origin.aigc["ProduceID"]) == ("Pixelmeter", job_id)
     assert data["media_type"] == "application/json"
+
+
+def samples(path: Path) -> Any:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_a_picture_that_cannot_be_marked_is_no_result(
+    platform: Platform, fake: FakeEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "result.bmp"
+    Image.new("RGB", (8, 8)).save(path)
+    fake.outputs = (OutputFile(path, "image/bmp", "result.bmp"),)
+    job_id = platform.submit()
+    assert run(platform, job_id) is JobStatus.FAILED
+    assert platform.job(job_id)["error"]["code"] == "output_unmarkable"
+    assert platform.scalar("SELECT count(*) FROM file WHERE purpose = 'output'") == 0
 
 
 def _json(folder: Path) -> Path:
