@@ -27,7 +27,7 @@ class Settings:
     home: Path  # state of this machine: databases, logs, files, models
     database_url: str | None  # None: the embedded PostgreSQL of `pixelmeter up`
     redis_url: str | None  # None: the embedded Redis of `pixelmeter up`
-    storage_url: str  # file:///absolute/folder
+    storage_url: str  # file:///absolute/folder or s3://bucket/prefix
     model_mirror: str | None  # folder or URL that holds the weights
     engine_folders: tuple[Path, ...]  # engines outside this package
     outbound_allow: frozenset[str]  # private hosts that webhooks and URL inputs may reach
@@ -38,6 +38,7 @@ class Settings:
     max_scan_pixels: int
     max_video_duration_s: int
     test_media: Path | None
+    storage_cache_bytes: int = 10 * 1024**3  # of this machine, for copies of remote objects
     api_key: str | None = None  # what the command line sends; None: the one in dev.json
     admin_key: str | None = None  # the same for `pixelmeter admin`
     balance_cache_s: int = 0  # how long a shown balance may be kept in Redis; 0: not at all
@@ -85,6 +86,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_scan_pixels=_integer(env, "PIXELMETER_MAX_SCAN_PIXELS", 100_000_000),
         max_video_duration_s=_integer(env, "PIXELMETER_MAX_VIDEO_DURATION_S", 1800),
         test_media=Path(test_media).resolve() if test_media else None,
+        storage_cache_bytes=_integer(env, "PIXELMETER_STORAGE_CACHE_BYTES", 10 * 1024**3),
         api_key=env.get("PIXELMETER_API_KEY") or None,
         admin_key=env.get("PIXELMETER_ADMIN_KEY") or None,
         balance_cache_s=_integer(env, "PIXELMETER_BALANCE_CACHE_S", 0),

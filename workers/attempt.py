@@ -56,6 +56,11 @@ class Attempt:
         """What was asked."""
         return self.taken.cache_key
 
+    @property
+    def inputs_folder(self) -> Path:
+        """Where copies of stored files lie while the attempt lasts."""
+        return self.context.work_dir / "inputs"
+
     def item(self, services: Services) -> RunItem:
         """What the engine is given.
 
@@ -67,7 +72,7 @@ class Attempt:
         return RunItem(
             model=model_of(services, self.claimed),
             params=engine.params_model.model_validate(self.claimed.params),
-            files=self.taken.inputs.files(),
+            files=self.taken.inputs.files(self.inputs_folder),
             context=self.context,
         )
 

@@ -8,12 +8,13 @@ from typing import Any
 from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import finish, give_back
 from app.jobs.states import JobStatus
+from engines.errors import ExhaustedError
 from workers.attempt import Attempt
 from workers.marking import marked
 from workers.outputs import finish_with_outputs, finish_without_files
 from workers.persistence import persist
 from workers.services import Services
-from workers.verdict import Canceled, Failed, Retryable, Succeeded, Superseded, Verdict
+from workers.verdict import Canceled, Failed, Retryable, Succeeded, Superseded, Verdict, refusal
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def conclude(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatu
     claimed = attempt.claimed
     verdict = marked(services, attempt, verdict)
     try:
-        status = persist(lambda: _write(services, attempt, verdict), for_s=PERSIST_FOR_S)
+        status = _end(services, attempt, verdict)
     except StaleFenceError as stale:
         log.warning("%s", stale)
         status = None
@@ -35,12 +36,23 @@ def conclude(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatu
     return status
 
 
+def _end(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
+    if isinstance(verdict, Succeeded) and verdict.result.files:
+        try:
+            return finish_with_outputs(services, attempt, verdict, for_s=PERSIST_FOR_S)
+        except ExhaustedError as refused:
+            verdict = refusal(refused, stop_reason=lambda: attempt.lease.stop_reason)
+    return persist(lambda: _write(services, attempt, verdict), for_s=PERSIST_FOR_S)
+
+
 def _write(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
     claimed = attempt.claimed
     owner: dict[str, Any] = {"job_id": claimed.job_id, "attempt": claimed.attempt}
     match verdict:
         case Succeeded():
-            return finish_with_outputs(services, attempt, verdict)
+            with services.sessions.begin() as session:
+                finish_without_files(session, [(attempt, verdict)])
+            return JobStatus.SUCCEEDED
         case Superseded():
             return None
         case Failed(error):

@@ -1,5 +1,6 @@
 """From the ids in a job to local files for its engine."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from app.files.service import media_info
 from app.jobs.record import Claimed
 from app.storage import Storage
 from engines.errors import InvalidInputError
-from engines.spec import InputFiles
+from engines.spec import InputFiles, MediaInfo
 from workers.services import Services
+from workers.storing import at_hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +27,23 @@ class Inputs:
     rows: dict[str, File]
     storage: Storage
 
-    def files(self) -> InputFiles:
-        """The inputs as local files.
+    def target_info(self) -> MediaInfo | None:
+        """What probing found about the target; None when its row is gone."""
+        row = self.rows.get(self.target)
+        return None if row is None else media_info(row)
+
+    def files(self, folder: Path) -> InputFiles:
+        """The inputs as local files, at hand for as long as ``folder`` lives.
 
         Raises:
             InvalidInputError: code ``input_gone``.
+            ExhaustedError: ``storage_unavailable`` or ``storage_full``.
         """
+        folder.mkdir(exist_ok=True)
         return InputFiles(
-            target=self._path(self.target),
+            target=self._path(self.target, folder),
             target_info=media_info(self.rows[self.target]),
-            sources=tuple(self._path(source) for source in self.sources),
+            sources=tuple(self._path(source, folder) for source in self.sources),
         )
 
     def digests(self, file_ids: Sequence[str]) -> list[str]:
@@ -43,11 +52,10 @@ class Inputs:
             self.rows[file_id].sha256 if file_id in self.rows else file_id for file_id in file_ids
         ]
 
-    def _path(self, file_id: str) -> Path:
+    def _path(self, file_id: str, folder: Path) -> Path:
         if file_id in self.rows:
-            path = self.storage.path(self.rows[file_id].storage_key)
-            if path.is_file():
-                return path
+            with at_hand(), contextlib.suppress(FileNotFoundError):
+                return self.storage.local(self.rows[file_id].storage_key, folder)
         message = f"The input {file_id} is no longer stored. Upload it again."
         raise InvalidInputError(message, code="input_gone")
 

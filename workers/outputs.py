@@ -1,5 +1,6 @@
 """From an engine's result to a finished job: outputs checked and stored, told in one step."""
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -7,47 +8,56 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.files.models import File
-from app.files.service import output_entry, store_output
+from app.files.service import output_entry, output_file
 from app.jobs.lifecycle import advance, finish
 from app.jobs.record import Claimed
 from app.jobs.result_cache import remember
 from app.jobs.states import JobStatus
+from app.storage import StorageUnavailableError
 from engines.media.probe import probe
 from engines.spec import MediaInfo, OutputFile
 from workers.attempt import Attempt
+from workers.persistence import persist
 from workers.services import Services
+from workers.storing import persist_stored
 from workers.verdict import Succeeded
 
 
-def finish_with_outputs(services: Services, attempt: Attempt, verdict: Succeeded) -> JobStatus:
-    """Store the outputs and end the job as succeeded.
+def finish_with_outputs(
+    services: Services, attempt: Attempt, verdict: Succeeded, *, for_s: float
+) -> JobStatus:
+    """Store the outputs and end the job as succeeded, waiting ``for_s`` for whatever is away.
 
-    If the lease is gone, what was stored is deleted again.
+    If the end is not written, what was stored is deleted again.
 
     Raises:
         StaleFenceError: another attempt owns the job.
+        ExhaustedError: ``storage_unavailable`` or ``storage_full``; nothing is left there.
     """
-    result = verdict.result
-    if not result.files:
-        with services.sessions.begin() as session:
-            finish_without_files(session, [(attempt, verdict)])
-        return JobStatus.SUCCEEDED
-    with services.relaxed.begin() as session:
-        _finalize(session, attempt.claimed)
-    facts = [(output, _facts(services, output)) for output in result.files]
+    persist(lambda: _begin_finalizing(services, attempt.claimed), for_s=for_s)
+    facts = [(output, _facts(services, output)) for output in verdict.result.files]
     stored: list[File] = []
+    in_doubt = False
+
+    def write() -> None:
+        nonlocal in_doubt
+        try:
+            with services.sessions.begin() as session:
+                _finish(session, attempt, verdict, stored)
+                session.add_all(stored)
+                _remember(session, [(attempt, verdict)])
+        except (OperationalError, InterfaceError):
+            in_doubt = True
+            raise
+
     try:
-        with services.sessions.begin() as session:
-            for output, info in facts:
-                stored.append(_store(session, services, attempt.claimed, output=output, info=info))
-            _finish(session, attempt, verdict, stored)
-            _remember(session, [(attempt, verdict)])
-    except (OperationalError, InterfaceError):
-        # Perhaps it was committed: an object without a row is swept, a row without one is a lie.
-        raise
+        for output, info in facts:
+            stored.append(_store(services, attempt.claimed, output, info, for_s=for_s))
+        persist(write, for_s=for_s)
     except BaseException:
-        for file in stored:
-            services.storage.delete(file.storage_key)
+        # Perhaps it was committed: an object without a row is swept, a row without one is a lie.
+        if not in_doubt:
+            _discard(services, stored)
         raise
     return JobStatus.SUCCEEDED
 
@@ -88,6 +98,11 @@ def _remember(session: Session, ends: Sequence[tuple[Attempt, Succeeded]]) -> No
     )
 
 
+def _begin_finalizing(services: Services, claimed: Claimed) -> None:
+    with services.relaxed.begin() as session:
+        _finalize(session, claimed)
+
+
 def _finalize(session: Session, claimed: Claimed) -> None:
     advance(session, job_id=claimed.job_id, attempt=claimed.attempt, to=JobStatus.FINALIZING)
 
@@ -100,21 +115,30 @@ def _facts(services: Services, output: OutputFile) -> MediaInfo | None:
 
 
 def _store(
-    session: Session,
     services: Services,
     claimed: Claimed,
-    *,
     output: OutputFile,
     info: MediaInfo | None,
+    *,
+    for_s: float,
 ) -> File:
-    return store_output(
-        session,
-        services.storage,
-        tenant_id=claimed.tenant_id,
-        job_id=claimed.job_id,
-        path=output.path,
-        name=output.name,
-        media_type=output.media_type,
-        info=info,
-        now=datetime.now(UTC),
+    return persist_stored(
+        lambda: output_file(
+            services.storage,
+            tenant_id=claimed.tenant_id,
+            job_id=claimed.job_id,
+            path=output.path,
+            name=output.name,
+            media_type=output.media_type,
+            info=info,
+            now=datetime.now(UTC),
+        ),
+        for_s=for_s,
     )
+
+
+def _discard(services: Services, stored: Sequence[File]) -> None:
+    """Delete objects that no row will name; what cannot be deleted now is swept later."""
+    for file in stored:
+        with contextlib.suppress(StorageUnavailableError):
+            services.storage.delete(file.storage_key)

@@ -1,5 +1,6 @@
 """The model of a job: the platform's, or the tenant's own brought to this machine."""
 
+import tempfile
 from pathlib import Path
 
 from sqlalchemy import select
@@ -12,6 +13,8 @@ from engines.errors import InvalidInputError
 from engines.foreign.opening import FOREIGN_FOLDER
 from engines.manifest import ModelVersion
 from workers.services import Services
+from workers.storing import at_hand
+from workers.work_folders import work_root
 
 
 def model_of(services: Services, claimed: Claimed) -> ModelVersion:
@@ -32,13 +35,19 @@ def model_of(services: Services, claimed: Claimed) -> ModelVersion:
         raise InvalidInputError(message, code="model_gone")
     model = as_version(row, services.registry.resolve(row.engine, row.base))
     if not services.registry.available(model):
-        path = services.storage.path(row.storage_key)
-        if not path.is_file():
-            message = f"The weights of {claimed.model} are no longer stored. Upload them again."
-            raise InvalidInputError(message, code="model_gone")
-        services.registry.adopt(path, model)
+        _bring(services, row, model)
     services.retirement.used_own(services.registry.weights_path(model))
     return model
+
+
+def _bring(services: Services, row: TenantModel, model: ModelVersion) -> None:
+    with at_hand(), tempfile.TemporaryDirectory(dir=work_root(services)) as folder:
+        try:
+            path = services.storage.local(row.storage_key, Path(folder))
+        except FileNotFoundError:
+            message = f"The weights of {row.name} are no longer stored. Upload them again."
+            raise InvalidInputError(message, code="model_gone") from None
+        services.registry.adopt(path, model)
 
 
 def collect_own_weights(session: Session, store: Path) -> int:

@@ -1,4 +1,4 @@
-"""Repeating a transaction while the database is away."""
+"""Repeating a step while the database or the storage is away."""
 
 import logging
 import time
@@ -23,11 +23,18 @@ def persist(write: Callable[[], Written], *, for_s: float) -> Written:
     Raises:
         OperationalError: the database stayed away.
     """
+    return repeat(write, while_raised=(OperationalError, InterfaceError), for_s=for_s)
+
+
+def repeat(
+    write: Callable[[], Written], *, while_raised: tuple[type[Exception], ...], for_s: float
+) -> Written:
+    """Run a step again for as long as it raises one of these and ``for_s`` seconds are not over."""
     give_up_at, wait_s = time.monotonic() + for_s, FIRST_WAIT_S
     while True:
         try:
             return write()
-        except (OperationalError, InterfaceError) as error:
+        except while_raised as error:
             if time.monotonic() + wait_s > give_up_at:
                 raise
             log.warning("not written, trying again: %s", error)

@@ -13,7 +13,6 @@ from celery import current_app, shared_task
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.states import JobStatus
-from engines.errors import InvalidInputError
 from engines.spec import BatchEngine, EngineResult, InputMedia
 from workers.attempt import Attempt, begin, claim_one
 from workers.boot import ENGINES_KEY
@@ -80,10 +79,8 @@ def _run(
 
 
 def _media(attempt: Attempt) -> InputMedia | None:
-    try:
-        return InputMedia(attempt.taken.inputs.files().target_info)
-    except InvalidInputError:
-        return None
+    info = attempt.taken.inputs.target_info()
+    return None if info is None else InputMedia(info)
 
 
 def _run_alone(services: Services, attempt: Attempt) -> JobStatus | None:

@@ -75,7 +75,11 @@ class Services:
     @cached_property
     def storage(self) -> Storage:
         """Where files live."""
-        return open_storage(self.settings.storage_url)
+        return open_storage(
+            self.settings.storage_url,
+            home=self.settings.home,
+            cache_bytes=self.settings.storage_cache_bytes,
+        )
 
     @cached_property
     def limits(self) -> MediaLimits:

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import BinaryIO, cast
 
 from apiflask import APIBlueprint, FileSchema
-from flask import Response, request, send_file
+from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from app.api.auth import bearer_key, current_tenant, public, tenant_of
+from app.api.content import content_of
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.openapi import described_body
 from app.api.parts import is_multipart, one_file, only_parts
@@ -26,12 +27,6 @@ from app.jobs.idempotency import Idempotency
 from app.jobs.spec import WebAddress
 
 blueprint = APIBlueprint("files", __name__, url_prefix="/v1/files", tag="Files")
-
-SAFE_CONTENT = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "private, no-cache",
-}
 
 
 class FileByUrl(BaseModel):
@@ -121,16 +116,7 @@ def content(file_id: str, link: ContentQuery) -> Response:
             file = get(session, tenant_id=owner, file_id=file_id, now=now)
         else:
             file = _linked(session, file_id, link, now=now)
-    response = send_file(
-        kit.storage.path(file.storage_key),
-        mimetype=file.media_type,
-        as_attachment=True,
-        download_name=file.name,
-        etag=file.sha256,
-        last_modified=file.created_at,
-    )
-    response.headers.update(SAFE_CONTENT)
-    return response
+    return content_of(kit.storage, file)
 
 
 def _linked(session: Session, file_id: str, link: ContentQuery, *, now: datetime) -> File:

@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 from app.api.request_id import current_request_id
 from app.api.validation import validation_problem
 from app.errors import InvalidRequestError, ProblemError, UnavailableError
+from app.storage import StorageUnavailableError
 from billing.errors import BillingError
 from engines.errors import EngineError, ExhaustedError, InvalidInputError
 
@@ -154,6 +155,9 @@ def _accident(error: Exception) -> ProblemError:
         case OSError(errno=errno.ENOSPC):
             detail = "The file storage is full. The operators have been told; try again later."
             problem = UnavailableError(detail, code="storage_full", status=507, retry_after_s=60)
+        case StorageUnavailableError():
+            detail = "The file storage cannot be reached. Send the request again in a moment."
+            problem = UnavailableError(detail, code="storage_unavailable", retry_after_s=5)
         case _:
             detail = "An unexpected error happened and was logged. Give the request_id to support."
             logger.error("unexpected error", exc_info=error)

@@ -90,7 +90,9 @@ def install_services(app: Flask, settings: Settings) -> Services:
     """Build the services and hang them on the app."""
     database_url = settings.require_database_url()
     database = open_database(app, database_url)
-    storage = open_storage(settings.storage_url)
+    storage = open_storage(
+        settings.storage_url, home=settings.home, cache_bytes=settings.storage_cache_bytes
+    )
     box = open_secret_box(secret_key=settings.secret_key, home=settings.home)
     limits = _limits(settings)
     prober = Prober(limits=limits)

@@ -11,6 +11,7 @@ Whatever it stored is deleted again if the block ends by an exception, a failed 
 
 import base64
 import binascii
+import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from app.errors import InvalidRequestError, ProblemError, TooLargeError
 from app.files.known import KnownFiles
 from app.files.models import File
 from app.files.service import Probe, ingest
-from app.storage import Storage
+from app.storage import Storage, StorageUnavailableError
 
 DATA_URI_BYTES_MAX: Final = 24 * 1024 * 1024
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;[\w-]+=[\w.+-]+)*;base64,")
@@ -106,7 +107,8 @@ class Intake:
     def discard(self) -> None:
         """Delete the stored objects; the caller rolls the rows back."""
         for file in self.stored:
-            self.desk.storage.delete(file.storage_key)
+            with contextlib.suppress(StorageUnavailableError):  # then it is swept
+                self.desk.storage.delete(file.storage_key)
         self.stored.clear()
 
 

@@ -4,6 +4,7 @@ A row is written after its object is whole in storage; a refusal at any step lea
 tenant is part of every question, so that a stranger's id looks like an unknown one.
 """
 
+import contextlib
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from app.errors import InvalidRequestError, NotFoundError, TooLargeError
 from app.files.models import File
 from app.files.retention import INPUT_RETENTION, OUTPUT_RETENTION
 from app.ids import new_id
-from app.storage import Storage
+from app.storage import Storage, StorageUnavailableError
 from engines.spec import MediaInfo, MediaKind
 
 NAME_LENGTH_MAX: Final = 255
@@ -66,8 +67,7 @@ def ingest(
     return _add(session, storage, file)
 
 
-def store_output(
-    session: Session,
+def output_file(
     storage: Storage,
     *,
     tenant_id: str,
@@ -78,15 +78,17 @@ def store_output(
     info: MediaInfo | None,
     now: datetime,
 ) -> File:
-    """Store a file that a job produced; ``info`` is None for data that is no picture or video."""
+    """Store a file that a job produced and describe it; the caller adds the row.
+
+    ``info`` is None for data that is no picture or video.
+    """
     facts = {"media_type": media_type, "kind": "data"} if info is None else _facts(info)
-    key = storage.put_file(path)
-    file = File(
+    return File(
         id=new_id("file"),
         tenant_id=tenant_id,
         job_id=job_id,
         purpose="output",
-        storage_key=key,
+        storage_key=storage.put_file(path),
         name=clean_name(name),
         bytes=path.stat().st_size,
         sha256=sha256_of(path),
@@ -94,7 +96,6 @@ def store_output(
         expires_at=now + OUTPUT_RETENTION,
         **facts,
     )
-    return _add(session, storage, file)
 
 
 def output_entry(file: File) -> dict[str, Any]:
@@ -222,6 +223,7 @@ def _add(session: Session, storage: Storage, file: File) -> File:
         session.add(file)
         session.flush()
     except BaseException:
-        storage.delete(file.storage_key)
+        with contextlib.suppress(StorageUnavailableError):  # then it is swept
+            storage.delete(file.storage_key)
         raise
     return file

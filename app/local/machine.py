@@ -193,7 +193,7 @@ class _Run:
 
 def _check(settings: Settings, options: UpOptions, layout: Layout) -> Stores:
     require_free(options.port, option="--port")
-    check_storage(settings.storage_url)
+    check_storage(settings.storage_url, home=settings.home)
     if settings.database_url is not None:
         check_database(libpq_url(settings.database_url))
     if settings.redis_url is not None:

@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import redis
 
 from app.local.errors import AddressError
+from app.storage import StorageError, StorageUnavailableError, open_storage
 
 CONNECT_TIMEOUT_S = 5
 
@@ -53,21 +53,22 @@ def check_redis(url: str) -> None:
         raise AddressError(message) from error
 
 
-def check_storage(url: str) -> None:
-    """Look at the scheme and make sure that the folder can exist.
+def check_storage(url: str, *, home: Path) -> None:
+    """Make sure that the folder can exist, or that the bucket answers and lets us in.
 
     Raises:
-        AddressError: the scheme is not supported, or the folder cannot be created.
+        AddressError: the address is not one, or what it names cannot be used.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "file" or not parts.path.startswith("/"):
-        message = (
-            f"STORAGE_URL {hide_password(url)} is not supported: this version stores files in a "
-            "local folder. Use an absolute one, for example STORAGE_URL=file:///var/pixelmeter/files"
-        )
-        raise AddressError(message)
     try:
-        Path(parts.path).mkdir(parents=True, exist_ok=True)
+        open_storage(url, home=home).check()
+    except StorageUnavailableError as error:
+        message = (
+            f"STORAGE_URL {url} cannot be used: {error.__cause__}. Check that the bucket exists, "
+            "its region and endpoint, and the AWS credentials."
+        )
+        raise AddressError(message) from error
+    except StorageError as error:
+        raise AddressError(str(error)) from error
     except OSError as error:
         message = f"STORAGE_URL {url} cannot be used: {error.strerror}. Name a folder of yours."
         raise AddressError(message) from error

@@ -102,7 +102,7 @@ class Platform:
             consent_mode="contract",
         )
         self._desk = IntakeDesk(
-            storage=open_storage(settings.storage_url),
+            storage=open_storage(settings.storage_url, home=settings.home),
             probe=lambda path: probe(path, MediaLimits()),
             fetch=lambda url: (_ for _ in ()).throw(AssertionError(url)),
             max_bytes=10_000_000,

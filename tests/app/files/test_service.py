@@ -21,7 +21,7 @@ from app.files.service import (
     ingest,
     media_info,
     output_entry,
-    store_output,
+    output_file,
 )
 from app.storage import FileStorage
 from engines.spec import MediaInfo, MediaKind
@@ -156,8 +156,7 @@ def test_an_output_belongs_to_its_job_and_lives_a_week(
 ) -> None:
     produced = tmp_path / "out.json"
     produced.write_bytes(b"{}")
-    file = store_output(
-        session,
+    file = output_file(
         storage,
         tenant_id=tenants[0],
         job_id="job_1",

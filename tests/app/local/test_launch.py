@@ -16,8 +16,8 @@ def layout(tmp_path):
 
 
 def test_a_start_that_fails_tells_the_reason_of_the_one_in_the_background(layout):
-    ours = {**environment(), "PIXELMETER_HOME": str(layout.home), "STORAGE_URL": "s3://bucket"}
-    with pytest.raises(LocalError, match="STORAGE_URL s3://bucket is not supported"):
+    ours = {**environment(), "PIXELMETER_HOME": str(layout.home), "STORAGE_URL": "ftp://bucket"}
+    with pytest.raises(LocalError, match="STORAGE_URL 'ftp://bucket' cannot be used"):
         start_detached(layout, ["--port", str(free_port())], environment=ours)
     assert not layout.pid_file.exists()
 

@@ -36,21 +36,29 @@ def test_a_redis_address_of_an_unknown_kind_is_refused():
         check_redis("amqp://x")
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "ftp://host/x", "relative/folder", "file:rel"])
-def test_a_storage_of_an_unknown_kind_is_refused_with_an_example(url):
-    with pytest.raises(AddressError, match=r"STORAGE_URL .* not supported.*file:///"):
-        check_storage(url)
+@pytest.mark.parametrize("url", ["ftp://host/x", "relative/folder", "file:rel", "s3://"])
+def test_a_storage_of_an_unknown_kind_is_refused_with_an_example(url, tmp_path):
+    with pytest.raises(AddressError, match=r"STORAGE_URL .* cannot be used.*s3://bucket/prefix"):
+        check_storage(url, home=tmp_path)
 
 
 def test_a_storage_folder_that_cannot_exist_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AddressError, match="Not a directory"):
-        check_storage(f"file://{tmp_path}/file/below")
+        check_storage(f"file://{tmp_path}/file/below", home=tmp_path)
 
 
 def test_a_storage_folder_is_created(tmp_path):
-    check_storage(f"file://{tmp_path}/files")
+    check_storage(f"file://{tmp_path}/files", home=tmp_path)
     assert (tmp_path / "files").is_dir()
+
+
+def test_a_bucket_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+    url = f"s3://bucket?region=eu-central-1&endpoint=http://127.0.0.1:{free_port()}"
+    with pytest.raises(AddressError, match=r"STORAGE_URL s3://bucket.* connect.*credentials"):
+        check_storage(url, home=tmp_path)
 
 
 def test_an_address_without_a_password_stays_as_it_is():
