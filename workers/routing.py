@@ -17,6 +17,7 @@ class TaskName(StrEnum):
     COPY_USAGE = "workers.copy_usage.copy_usage"  # hint: usage lines may wait for their copy
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
     START_ESTIMATES = "workers.estimates.start_estimates"  # hint: batches may start
+    TEND_BATCHES = "workers.batches.tend_batches"  # hint: batches may have to go on or end
     GRANT = "workers.grant.grant"  # hint: rules may be due
     KEEP_BOOKS = "workers.books.keep_books"  # hint: months, cycles and tiers may be due
     RECONCILE = "workers.reconcile.reconcile"  # hint: it may be night
@@ -37,6 +38,7 @@ TASK_MODULES = (
     "workers.settle",
     "workers.deliver",
     "workers.estimates",
+    "workers.batches",
     "workers.grant",
     "workers.books",
     "workers.sweep",
@@ -53,6 +55,7 @@ ROUTES: dict[str, dict[str, str]] = {
     TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
     TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.START_ESTIMATES.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.TEND_BATCHES.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.GRANT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.KEEP_BOOKS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},

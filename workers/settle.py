@@ -20,6 +20,7 @@ from app.webhooks.events import EventType
 from app.webhooks.service import News, record_events
 from billing.settlement import ChargeStatus, Settlement, settle_many
 from billing.usage import unsettled
+from workers.batches import end_batches
 from workers.routing import TaskName
 from workers.services import Services, process_services
 
@@ -147,8 +148,11 @@ def _is_worth_repeating(error: OperationalError) -> bool:
 
 def _task() -> None:
     try:
-        settled = drain(process_services.get())
+        services = process_services.get()
+        settled = drain(services)
         log.info("settled %d", settled)
+        if settled:
+            end_batches(services)
     except OperationalError as error:
         log.warning("settlement waits for the database: %s", error)
 

@@ -1,26 +1,23 @@
 """``/v1/estimates``: what a batch of jobs would cost, asking for its tokens, starting it."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from app.api.auth import current_principal, current_tenant
 from app.api.estimate_schemas import EstimateObject
 from app.api.idempotency import bind, earlier_resource, requested
+from app.api.item_list import ItemListRequest, priced
 from app.api.replies import moment, reply
 from app.api.services import Services, services, utc_now
-from app.api.validation import validated
-from app.errors import InvalidRequestError
 from app.estimates import service
 from app.estimates.models import EstimateItem
-from app.estimates.pricing import BadItem, price_together, refusal
+from app.estimates.pricing import BadItem
 from app.estimates.service import Found
 from app.files.intake import Intake
-from app.jobs.spec import JobRequest, Tokens
 from billing.amounts import from_number, to_number
 
 ITEMS_MAX = 1000
@@ -28,15 +25,10 @@ ITEMS_MAX = 1000
 blueprint = APIBlueprint("estimates", __name__, url_prefix="/v1/estimates", tag="Jobs")
 
 
-class EstimateRequest(BaseModel):
+class EstimateRequest(ItemListRequest):
     """A batch: each item is a job body, completed by the defaults."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    defaults: dict[str, Any] = Field({}, description="fields of a job that items leave out")
     items: list[dict[str, Any]] = Field(min_length=1, max_length=ITEMS_MAX)
-    on_invalid: Literal["reject", "skip"] = "reject"
-    max_tokens: Tokens | None = Field(None, description="refuse when the total is higher")
 
 
 @blueprint.post("")
@@ -63,20 +55,7 @@ def create(wanted: EstimateRequest) -> Response:
 def _created(
     kit: Services, session: Session, intake: Intake, wanted: EstimateRequest
 ) -> tuple[str, list[BadItem]]:
-    requests, misshapen = _requests(wanted)
-    if misshapen and wanted.on_invalid == "reject":
-        raise refusal(misshapen, of=len(wanted.items))
-    good, refused = price_together(
-        session,
-        catalog=kit.catalog,
-        intake=intake,
-        caller=current_principal(),
-        requests=requests,
-        now=intake.now,
-    )
-    bad = sorted([*misshapen, *refused], key=lambda each: each.position)
-    if bad and (wanted.on_invalid == "reject" or not good):
-        raise refusal(bad, of=len(wanted.items))
+    good, bad = priced(kit, intake, wanted)
     estimate_id = service.create(
         session,
         box=kit.box,
@@ -87,26 +66,6 @@ def _created(
         now=intake.now,
     )
     return estimate_id, bad
-
-
-def _requests(wanted: EstimateRequest) -> tuple[list[tuple[int, JobRequest]], list[BadItem]]:
-    """The items as jobs, and those that are none."""
-    good, bad = [], []
-    for position, item in enumerate(wanted.items):
-        try:
-            good.append((position, validated(JobRequest, _merged(wanted.defaults, item))))
-        except InvalidRequestError as error:
-            bad.append(BadItem(position, error.code, error.detail, error.errors))
-    return good, bad
-
-
-def _merged(defaults: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """What the item says, then the defaults; objects such as ``params`` field by field."""
-    merged = {**defaults, **item}
-    for name, value in defaults.items():
-        if isinstance(value, dict) and isinstance(item.get(name), dict):
-            merged[name] = {**value, **item[name]}
-    return merged
 
 
 @blueprint.get("/<estimate_id>")

@@ -23,7 +23,9 @@ MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the fi
 
 RECHARGE_FILES = frozenset({"admin_recharges.bulk"})
 UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect", "own_models.upload"})
-INLINE = frozenset({"jobs.create", "quotes.quote", "estimates.create", "yolo.detect"})
+INLINE = frozenset(
+    {"jobs.create", "quotes.quote", "estimates.create", "batches.create", "yolo.detect"}
+)
 
 
 class StrictRequest(Request):

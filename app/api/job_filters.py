@@ -23,6 +23,7 @@ class JobListQuery(ListQuery):
     engine: str | None = Field(None, max_length=64)
     model: str | None = Field(None, max_length=128, description="name or name@version")
     project: str | None = Field(None, max_length=128, description="its name or id")
+    batch: str | None = Field(None, max_length=64, description="id of a batch")
     created_after: AwareDatetime | None = None
     created_before: AwareDatetime | None = None
 
@@ -45,6 +46,7 @@ class JobListQuery(ListQuery):
             engine=self.engine,
             model=self.model,
             project=self.project,
+            batch=self.batch,
             created_after=self.created_after,
             created_before=self.created_before,
             metadata=self._metadata(),

@@ -7,15 +7,18 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from app.catalog.service import Catalog
-from app.errors import FieldError, InvalidRequestError, ProblemError
+from app.errors import FieldError, InvalidRequestError, PaymentRequiredError, ProblemError
 from app.files.intake import Intake
+from app.jobs.inputs import brought_addresses, named_files
 from app.jobs.pricing import Estimate, check_token_quota, estimate
 from app.jobs.service import check_caller
 from app.jobs.spec import JobInput, JobRequest, Ref
 from app.tenants.service import Principal
-from billing.amounts import MicroTokens
+from billing.amounts import MicroTokens, to_number
 
 SHOWN_MAX = 50
+# A request that fetches takes a thread for as long as other people's servers like.
+ADDRESSES_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,17 @@ class Item:
 
     position: int
     request: JobRequest  # its inputs are files by now, whatever they were
-    engine: str
-    model: str
-    tokens: MicroTokens
-    files: frozenset[str]
+    found: Estimate  # what its job will be
+
+    @property
+    def tokens(self) -> MicroTokens:
+        """The most it can cost."""
+        return self.found.quote.amount
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Ids of its inputs."""
+        return frozenset(self.found.files.all_ids())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +57,24 @@ def price_together(
     intake: Intake,
     caller: Principal,
     requests: Sequence[tuple[int, JobRequest]],
+    batch_items: int | None = None,
     now: datetime,
 ) -> tuple[list[Item], list[BadItem]]:
     """Price every item for a batch of as many as can be had; returns those and the others.
 
     Items that cannot be had do not count for the batch discount, so after some were left out the
-    others are priced once more.
+    others are priced once more; unless ``batch_items`` says how many count.
+
+    Raises:
+        InvalidRequestError: code ``too_many_addresses``, before anything is fetched.
     """
+    _check_addresses(requests)
+    intake.desk.known.prefetch(
+        session,
+        tenant_id=intake.tenant_id,
+        file_ids=[file for _, request in requests for file in named_files(request.input)],
+        now=now,
+    )
     bad: list[BadItem] = []
     while True:
         priced = [
@@ -63,14 +84,14 @@ def price_together(
                 intake=intake,
                 caller=caller,
                 asked=asked,
-                batch_items=len(requests),
+                batch_items=len(requests) if batch_items is None else batch_items,
                 now=now,
             )
             for asked in requests
         ]
         good = [each for each in priced if isinstance(each, Item)]
         bad += [each for each in priced if isinstance(each, BadItem)]
-        if len(good) == len(priced):
+        if len(good) == len(priced) or batch_items is not None:
             return good, bad
         requests = [(item.position, item.request) for item in good]
 
@@ -88,6 +109,35 @@ def refusal(bad: Sequence[BadItem], *, of: int) -> InvalidRequestError:
         'or send "on_invalid": "skip".'
     )
     return InvalidRequestError(detail, code=first.code, errors=places[:SHOWN_MAX])
+
+
+def check_ceiling(items: Sequence[Item], max_tokens: MicroTokens | None) -> MicroTokens:
+    """The sum of the quotes; raises ``token_quota_exceeded`` when it is above ``max_tokens``."""
+    total = MicroTokens(sum(item.tokens for item in items))
+    if max_tokens is not None and total > max_tokens:
+        detail = (
+            f"The batch is quoted at {to_number(total)} tokens and max_tokens allows "
+            f"{to_number(max_tokens)}. Raise it or ask for less work."
+        )
+        raise PaymentRequiredError(
+            detail,
+            code="token_quota_exceeded",
+            errors=[FieldError("/max_tokens", f"the quote is {to_number(total)}")],
+        )
+    return total
+
+
+def _check_addresses(requests: Sequence[tuple[int, JobRequest]]) -> None:
+    seen: set[str] = set()
+    for position, request in requests:
+        seen.update(brought_addresses(request.input))
+        if len(seen) > ADDRESSES_MAX:
+            detail = (
+                f"A batch fetches at most {ADDRESSES_MAX} addresses. Take the others in by "
+                'POST /v1/files {"url"} first and name the files.'
+            )
+            place = FieldError(f"/items/{position}/input", detail, "too_many_addresses")
+            raise InvalidRequestError(detail, code="too_many_addresses", errors=[place])
 
 
 def _price(
@@ -121,11 +171,4 @@ def _price(
 def _item(position: int, request: JobRequest, found: Estimate) -> Item:
     target, sources = found.files.target.id, [source.id for source in found.files.sources]
     files = JobInput(target=Ref(file=target), source=[Ref(file=source) for source in sources])
-    return Item(
-        position=position,
-        request=request.model_copy(update={"input": files}),
-        engine=found.prepared.engine,
-        model=found.prepared.model.id,
-        tokens=found.quote.amount,
-        files=frozenset({target, *sources}),
-    )
+    return Item(position, request.model_copy(update={"input": files}), found)

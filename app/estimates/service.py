@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, NotFoundError, PaymentRequiredError
 from app.estimates.models import Estimate, EstimateItem
-from app.estimates.pricing import Item
+from app.estimates.pricing import Item, check_ceiling
 from app.files.intake import Intake
 from app.files.service import keep_until
 from app.ids import new_id
@@ -73,13 +73,7 @@ def create(
     Raises:
         PaymentRequiredError: code ``token_quota_exceeded``; the total is above ``max_tokens``.
     """
-    total = MicroTokens(sum(item.tokens for item in items))
-    if max_tokens is not None and total > max_tokens:
-        detail = (
-            f"The batch is quoted at {to_number(total)} tokens and max_tokens allows "
-            f"{to_number(max_tokens)}. Raise it or ask for less work."
-        )
-        raise PaymentRequiredError(detail, code="token_quota_exceeded")
+    total = check_ceiling(items, max_tokens)
     estimate_id = new_id("est")
     session.execute(
         insert(Estimate).values(
@@ -98,8 +92,8 @@ def create(
             {
                 "estimate_id": estimate_id,
                 "position": item.position,
-                "engine": item.engine,
-                "model": item.model,
+                "engine": item.found.prepared.engine,
+                "model": item.found.prepared.model.id,
                 "tokens": int(item.tokens),
                 # the quota is the quote: what the job may cost when it starts
                 "request": box.encrypt(item.request.model_dump_json(exclude={"token_quota"})),

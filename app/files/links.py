@@ -70,6 +70,24 @@ class LinkSigner:
         """An absolute address of a job's page of before and after, for ``LINK_LIFETIME``."""
         return self._url(comparison_path(job_id), tenant_id, now)
 
+    def archive_url(self, *, batch_id: str, tenant_id: str, now: datetime) -> str:
+        """An absolute address of a batch's outputs as a ZIP, for ``LINK_LIFETIME``."""
+        return self._url(archive_path(batch_id), tenant_id, now)
+
+    def verify_archive(
+        self, *, batch_id: str, tenant_id: str, expires: int, signature: str, now: datetime
+    ) -> None:
+        """See ``verify``; the tenant is the one of the batch's row."""
+        verify(
+            key=self.key,
+            method="GET",
+            path=archive_path(batch_id),
+            tenant_id=tenant_id,
+            expires=expires,
+            signature=signature,
+            now=now,
+        )
+
     def _url(self, path: str, tenant_id: str, now: datetime) -> str:
         expires = int((now + LINK_LIFETIME).timestamp())
         signature = sign(
@@ -121,6 +139,11 @@ def content_path(file_id: str) -> str:
 def comparison_path(job_id: str) -> str:
     """The path of a job's page of before and after."""
     return f"/v1/jobs/{job_id}/compare"
+
+
+def archive_path(batch_id: str) -> str:
+    """The path of a batch's outputs."""
+    return f"/v1/batches/{batch_id}/outputs.zip"
 
 
 def link_signer(*, base_url: str, box: SecretBox) -> LinkSigner:

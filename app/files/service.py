@@ -7,7 +7,7 @@ tenant is part of every question, so that a stranger's id looks like an unknown 
 import contextlib
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -71,14 +71,14 @@ def output_file(
     storage: Storage,
     *,
     tenant_id: str,
-    job_id: str,
+    job_id: str | None,
     path: Path,
     name: str,
     media_type: str,
     info: MediaInfo | None,
     now: datetime,
 ) -> File:
-    """Store a file that a job produced and describe it; the caller adds the row.
+    """Store a file that was produced here and describe it; the caller adds the row.
 
     ``info`` is None for data that is no picture or video.
     """
@@ -118,12 +118,7 @@ def get_many(
     session: Session, *, tenant_id: str, file_ids: Sequence[str], now: datetime
 ) -> Mapping[str, File]:
     """Files of a tenant by id, with one query; every id must be there."""
-    rows = session.scalars(
-        select(File).where(
-            File.tenant_id == tenant_id, File.id.in_(set(file_ids)), File.expires_at > now
-        )
-    )
-    found = {file.id: file for file in rows}
+    found = find_many(session, tenant_id=tenant_id, file_ids=file_ids, now=now)
     for file_id in file_ids:
         if file_id not in found:
             raise NotFoundError(
@@ -131,6 +126,18 @@ def get_many(
                 code="file_not_found",
             )
     return found
+
+
+def find_many(
+    session: Session, *, tenant_id: str, file_ids: Collection[str], now: datetime
+) -> Mapping[str, File]:
+    """Those of a tenant's files that are there, by id, with one query."""
+    rows = session.scalars(
+        select(File).where(
+            File.tenant_id == tenant_id, File.id.in_(set(file_ids)), File.expires_at > now
+        )
+    )
+    return {file.id: file for file in rows}
 
 
 def keep_until(session: Session, *, file_ids: Sequence[str], until: datetime) -> None:

@@ -22,19 +22,51 @@ from billing.errors import InsufficientTokensError
 from billing.leases import LEASE
 from billing.ledger import HOLD_SQL
 
-_COLUMNS: Final = (
-    "id, tenant_id, project_id, project, api_key_id, engine, model, tenant_model_id, params,"
-    " inputs, priority, status, end_user, metadata, webhook, consent, use_cache, request_id,"
-    " quote, hold_id, estimated_ms, start_deadline_at, max_runtime_s, attempt,"
-    " progress_done, progress_total, progress_unit, event_sequence"
-)
-_VALUES: Final = (
-    ":id, :tenant_id, :project_id, :project, :api_key_id, :engine, :model, :tenant_model_id,"
-    " CAST(:params AS jsonb), CAST(:inputs AS jsonb), :priority, 'queued', :end_user,"
-    " CAST(:metadata AS jsonb), CAST(:webhook AS jsonb), :consent, :use_cache, :request_id,"
-    " CAST(:quote AS jsonb), :hold_id, :estimated_ms,"
-    " clock_timestamp() + make_interval(secs => :start_deadline_s), :max_runtime_s,"
-    " 0, 0, 0, '', 0"
+# What price and caller say of a new job, by column and type; the rest is the same for all.
+_GIVEN: Final[Mapping[str, str]] = {
+    "id": "varchar",
+    "tenant_id": "varchar",
+    "project_id": "varchar",
+    "project": "varchar",
+    "api_key_id": "varchar",
+    "batch_id": "varchar",
+    "engine": "varchar",
+    "model": "varchar",
+    "tenant_model_id": "varchar",
+    "params": "jsonb",
+    "inputs": "jsonb",
+    "priority": "varchar",
+    "end_user": "varchar",
+    "metadata": "jsonb",
+    "webhook": "jsonb",
+    "consent": "boolean",
+    "use_cache": "boolean",
+    "request_id": "varchar",
+    "quote": "jsonb",
+    "hold_id": "varchar",
+    "estimated_ms": "integer",
+    "max_runtime_s": "integer",
+}
+_DEADLINE: Final = "clock_timestamp() + make_interval(secs => {})"
+_NEW: Final[Mapping[str, str]] = {
+    "status": "'queued'",
+    "attempt": "0",
+    "progress_done": "0",
+    "progress_total": "0",
+    "progress_unit": "''",
+    "event_sequence": "0",
+}
+_JSON_COLUMNS: Final = tuple(name for name, kind in _GIVEN.items() if kind == "jsonb")
+_COLUMNS: Final = ", ".join((*_GIVEN, *_NEW, "start_deadline_at"))
+_VALUES: Final = ", ".join(
+    (
+        *(
+            f"CAST(:{name} AS jsonb)" if kind == "jsonb" else f":{name}"
+            for name, kind in _GIVEN.items()
+        ),
+        *_NEW.values(),
+        _DEADLINE.format(":start_deadline_s"),
+    )
 )
 _MADE = (
     f" made AS (INSERT INTO job ({_COLUMNS}) SELECT {_VALUES} FROM held"  # noqa: S608 - constants
@@ -50,7 +82,35 @@ _INSERT_ONCE = as_driver_sql(
     " VALUES (:tenant_id, :key, :fingerprint, :id) ON CONFLICT DO NOTHING RETURNING key),"
     f" held AS (SELECT hold.* FROM free, LATERAL ({HOLD_SQL}) AS hold), {_MADE}"
 )
-_JSON_COLUMNS: Final = ("params", "inputs", "metadata", "webhook", "quote")
+# For the statement that makes many jobs at once, see ``app.batches.opening``: the columns of what
+# ``waiting_job`` keeps as JSON, and the insert of those that the query ``held`` placed.
+WAITING_COLUMNS: Final = ", ".join(
+    (
+        *(f"{name} {kind}" for name, kind in _GIVEN.items()),
+        "start_deadline_s double precision",
+        "hold_expires_at timestamptz",
+    )
+)
+MAKE_HELD: Final = (
+    f"INSERT INTO job ({_COLUMNS})"  # noqa: S608 - constants
+    f" SELECT {', '.join((*_GIVEN, *_NEW.values(), _DEADLINE.format('start_deadline_s')))}"
+    " FROM held WHERE outcome = 'placed'"
+)
+
+
+def waiting_job(job: Mapping[str, Any], *, request: JobRequest, now: datetime) -> dict[str, Any]:
+    """A priced job as JSON that a later statement makes: the very same job, whoever runs it."""
+    return {
+        **job,
+        "start_deadline_s": request.start_deadline_s,
+        "hold_expires_at": hold_expiry(request, now=now).isoformat(),
+    }
+
+
+def hold_expiry(request: JobRequest, *, now: datetime) -> datetime:
+    """How long a hold may stand without a sign of life of its job."""
+    waiting_s = (request.start_deadline_s or 0) + 3 * (request.max_runtime_s or 0)
+    return now + LEASE + timedelta(seconds=waiting_s)
 
 
 def accept(
@@ -70,7 +130,6 @@ def accept(
         CapReachedError: a cap leaves less than the price.
         FrozenWalletError: the tenant is frozen.
     """
-    waiting = timedelta(seconds=(request.start_deadline_s or 0) + 3 * (request.max_runtime_s or 0))
     values = dict(job, start_deadline_s=request.start_deadline_s)
     for name in _JSON_COLUMNS:
         values[name] = None if job[name] is None else json.dumps(job[name], allow_nan=False)
@@ -79,7 +138,7 @@ def accept(
         "hold": job["hold_id"],
         "job": job["id"],
         "amount": amount,
-        "expires_at": now + LEASE + waiting,
+        "expires_at": hold_expiry(request, now=now),
         "now": None,
     }
     statement = _INSERT
@@ -89,18 +148,19 @@ def accept(
     row = session.connection().exec_driver_sql(statement, values).one_or_none()
     if row is None:
         return None
-    _check_hold(row, job=job, amount=amount)
+    check_hold(row, tenant_id=job["tenant_id"], job_id=job["id"], amount=amount)
     return {"created_at": row.created_at, "start_deadline_at": row.start_deadline_at}
 
 
-def _check_hold(row: Row[Any], *, job: Mapping[str, Any], amount: MicroTokens) -> None:
+def check_hold(row: Row[Any], *, tenant_id: str, job_id: str, amount: MicroTokens) -> None:
+    """Refuse as ``accept`` does when a hold was not placed."""
     try:
         holds.judge(
             row.outcome,
             row.available,
             cap=row.cap,
-            tenant=job["tenant_id"],
-            job=job["id"],
+            tenant=tenant_id,
+            job=job_id,
             amount=amount,
         )
     except InsufficientTokensError as error:

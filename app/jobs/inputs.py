@@ -26,6 +26,10 @@ class JobFiles:
             sources=tuple(media_info(source) for source in self.sources),
         )
 
+    def all_ids(self) -> list[str]:
+        """Target and sources."""
+        return [self.target.id, *(source.id for source in self.sources)]
+
     def ids(self) -> dict[str, Any]:
         """As they are kept with the job."""
         return {"target": self.target.id, "source": [source.id for source in self.sources]}
@@ -33,7 +37,17 @@ class JobFiles:
 
 def brings_files(wanted: JobInput) -> bool:
     """Whether something has to be fetched or decoded before the inputs are known."""
-    return any(ref.file is None for ref in (wanted.target, *wanted.source))
+    return any(ref.file is None for ref in _refs(wanted))
+
+
+def brought_addresses(wanted: JobInput) -> list[str]:
+    """The addresses that have to be fetched."""
+    return [ref.url for ref in _refs(wanted) if ref.url is not None]
+
+
+def named_files(wanted: JobInput) -> list[str]:
+    """The ids of uploaded files."""
+    return [ref.file for ref in _refs(wanted) if ref.file is not None]
 
 
 def resolve_inputs(session: Session, *, wanted: JobInput, intake: Intake) -> JobFiles:
@@ -43,10 +57,14 @@ def resolve_inputs(session: Session, *, wanted: JobInput, intake: Intake) -> Job
         NotFoundError: code ``file_not_found``; unknown, expired or another tenant's.
         ProblemError: whatever fetching and probing refuse.
     """
-    refs = (wanted.target, *wanted.source)
+    refs = _refs(wanted)
     known = _uploaded(session, refs, intake)
     target, *sources = (_file(ref, known, intake) for ref in refs)
     return JobFiles(target=target, sources=tuple(sources))
+
+
+def _refs(wanted: JobInput) -> tuple[Ref, ...]:
+    return (wanted.target, *wanted.source)
 
 
 def _uploaded(session: Session, refs: tuple[Ref, ...], intake: Intake) -> dict[str, File]:

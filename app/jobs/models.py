@@ -20,6 +20,8 @@ class Job(Base):
     project_id: Mapped[str | None]
     project: Mapped[str | None]  # its name when the job was sent, so that a list needs no join
     api_key_id: Mapped[str]
+    # No foreign key: rows of ``app.batches`` are written after those here.
+    batch_id: Mapped[str | None]
     engine: Mapped[str]
     model: Mapped[str]  # always name@version, resolved at submit
     tenant_model_id: Mapped[str | None]  # set when `model` is one of the tenant's own
@@ -76,6 +78,12 @@ class Job(Base):
             name="lease_iff_running",
         ),
         Index("ix_job_tenant_id_id", "tenant_id", "id"),
+        Index(
+            "ix_job_batch_id_id",
+            "batch_id",
+            "id",
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
         Index(
             "ix_job_succeeded",
             "tenant_id",

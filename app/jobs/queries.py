@@ -44,6 +44,7 @@ class JobFilter:
     engine: str | None = None
     model: str | None = None  # name, or name@version
     project: str | None = None  # its name or id
+    batch: str | None = None  # id of the batch it came in
     created_after: datetime | None = None
     created_before: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)  # compared as text
@@ -141,6 +142,7 @@ def _conditions(wanted: JobFilter) -> list[tuple[str, str, object]]:
         ("engine = :engine", "engine", wanted.engine),
         ("(model = :model OR split_part(model, '@', 1) = :model)", "model", wanted.model),
         ("(project = :project OR project_id = :project)", "project", wanted.project),
+        ("batch_id = :batch", "batch", wanted.batch),
         ("created_at > :created_after", "created_after", wanted.created_after),
         ("created_at < :created_before", "created_before", wanted.created_before),
         (_TAGGED, "metadata", metadata),

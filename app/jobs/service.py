@@ -31,7 +31,7 @@ from app.jobs.idempotency import Idempotency, find_replay
 from app.jobs.inputs import brings_files
 from app.jobs.pricing import Estimate, check_token_quota, estimate, quote_facts
 from app.jobs.record import JobRow, one_row
-from app.jobs.spec import JobRequest, JobWebhook
+from app.jobs.spec import BatchWebhook, JobRequest, JobWebhook
 from app.jobs.states import JobStatus
 from app.secret_box import SecretBox
 from app.tenants.service import Principal, ensure_project
@@ -124,8 +124,14 @@ def submit(
     if found.own_model_id is None:
         catalog.require_weights(found.prepared.model)
     check_token_quota(found.quote, request.token_quota)
-    job = _values(session, box=box, caller=caller, request=request, found=found)
-    job["request_id"] = request_id
+    job = job_values(
+        box=box,
+        caller=caller,
+        project=project_of(session, caller, request, tenant_id=intake.tenant_id),
+        request=request,
+        found=found,
+        request_id=request_id,
+    )
     if bell is None and not announced:
         session.execute(_NOTIFY_JOBS)
     stamped = accept(
@@ -195,20 +201,33 @@ def check_caller(catalog: Catalog, caller: Principal, request: JobRequest) -> No
         )
 
 
-def _values(
-    session: Session, *, box: SecretBox, caller: Principal, request: JobRequest, found: Estimate
+def project_of(
+    session: Session, caller: Principal, request: JobRequest, *, tenant_id: str
+) -> tuple[str | None, str | None]:
+    """Name and id of the project that a job counts for; named for the first time, it is made."""
+    if caller.project_id is not None or request.project is None:
+        return caller.project, caller.project_id
+    return request.project, ensure_project(session, tenant_id=tenant_id, name=request.project)
+
+
+def job_values(
+    *,
+    box: SecretBox,
+    caller: Principal,
+    project: tuple[str | None, str | None],
+    request: JobRequest,
+    found: Estimate,
+    request_id: str | None,
+    batch_id: str | None = None,
 ) -> dict[str, Any]:
-    project, project_id = caller.project, caller.project_id
-    tenant_id = found.files.target.tenant_id
-    if project_id is None and request.project is not None:
-        project = request.project
-        project_id = ensure_project(session, tenant_id=tenant_id, name=project)
+    """The columns of a new job, with fresh ids of it and its hold."""
     return {
         "id": new_id("job"),
-        "tenant_id": tenant_id,
-        "project_id": project_id,
-        "project": project,
+        "tenant_id": found.files.target.tenant_id,
+        "project_id": project[1],
+        "project": project[0],
         "api_key_id": caller.key_id,
+        "batch_id": batch_id,
         "engine": found.prepared.engine,
         "model": found.prepared.model.id,
         "tenant_model_id": found.own_model_id,
@@ -217,9 +236,10 @@ def _values(
         "priority": request.priority,
         "end_user": request.user,
         "metadata": request.metadata,
-        "webhook": _webhook(request.webhook, box),
+        "webhook": sealed_webhook(request.webhook, box),
         "consent": request.consent,
         "use_cache": request.cache,
+        "request_id": request_id,
         "quote": quote_facts(found.quote),
         "hold_id": new_id("hold"),
         "estimated_ms": found.prepared.estimated_ms,
@@ -227,7 +247,9 @@ def _values(
     }
 
 
-def _webhook(webhook: JobWebhook | None, box: SecretBox) -> dict[str, Any] | None:
+def sealed_webhook(
+    webhook: JobWebhook | BatchWebhook | None, box: SecretBox
+) -> dict[str, Any] | None:
     """The address as it is kept; its secret is encrypted, and null means the tenant's."""
     if webhook is None:
         return None

@@ -133,14 +133,23 @@ class JobInput(_Closed):
     )
 
 
-class JobWebhook(_Closed):
-    """Where this job's events go, besides the tenant's endpoints."""
-
+class _Webhook(_Closed):
     url: WebAddress
-    events: list[JobEvent] = Field(default=[], max_length=16, description="empty: the final one")
     secret: Annotated[Text, AfterValidator(_webhook_secret)] | None = Field(
         None, description="null: the tenant's default secret signs", max_length=128
     )
+
+
+class JobWebhook(_Webhook):
+    """Where this job's events go, besides the tenant's endpoints."""
+
+    events: list[JobEvent] = Field(default=[], max_length=16, description="empty: the final one")
+
+
+class BatchWebhook(_Webhook):
+    """Where the one event of a batch goes, besides the tenant's endpoints."""
+
+    events: list[Literal["batch.completed"]] = Field(default=[], max_length=1)
 
 
 class JobRequest(_Closed):

@@ -38,9 +38,9 @@ def job_view(
         "attempt": job["attempt"],
         "quote": {name: job["quote"][name] for name in ("tokens", "max_tokens", "rate_card")},
         "usage": job["usage"],
-        "output": _output(job, links=links, now=now),
+        "output": output_view(job, links=links, now=now),
         "error": job["error"],
-        "batch": None,
+        "batch": job["batch_id"],
         "project": job["project"],
         "user": job["end_user"],
         "metadata": job["metadata"],
@@ -59,7 +59,8 @@ def _comparison(job: JobRow, *, links: LinkSigner, now: datetime) -> str | None:
     return links.comparison_url(job_id=job["id"], tenant_id=job["tenant_id"], now=now)
 
 
-def _output(job: JobRow, *, links: LinkSigner, now: datetime) -> dict[str, Any] | None:
+def output_view(job: JobRow, *, links: LinkSigner, now: datetime) -> dict[str, Any] | None:
+    """What a job gave back, with links to its files; None while there is nothing."""
     output = job["output"]
     if output is None:
         return None

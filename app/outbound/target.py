@@ -100,6 +100,8 @@ def check_url(url: str, policy: OutboundPolicy) -> Target:
     host = (parts.hostname or "").lower()
     _check_host(host)
     named = policy.names(host)
+    if not named and _is_literal(host) and not is_public(host):
+        raise _refuse(f"{host} is not a public address.")
     if parts.scheme != "https" and not (named and parts.scheme == "http"):
         raise _refuse("Only https URLs are allowed; use https://.")
     port = _port(parts)
@@ -144,9 +146,13 @@ def _port(parts: SplitResult) -> int:
     return port
 
 
+def _is_literal(host: str) -> bool:
+    return ":" in host or bool(_NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]))
+
+
 def _check_host(host: str) -> None:
     """Refuse what is neither a host name nor a literal address in its one canonical form."""
-    if ":" in host or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+    if _is_literal(host):
         try:
             literal = ip_address(host)
         except ValueError:

@@ -42,8 +42,7 @@ class Directory:
     ) -> Iterator[Destination]:
         """Everybody who wants the event; ``job_webhook`` as stored in ``job.webhook``."""
         if job_webhook is not None and wants(job_webhook.get("events") or (), event):
-            sealed = job_webhook.get("secret")
-            own = base64.b64decode(sealed) if sealed else self._default_secret(tenant_id)
+            own = own_secret(job_webhook) or self._default_secret(tenant_id)
             url = str(job_webhook["url"])
             yield Destination(url, own, f"{tenant_id} {origin(url)}", None)
         for endpoint in self._endpoints.get(tenant_id, ()):
@@ -52,6 +51,23 @@ class Directory:
 
     def _default_secret(self, tenant_id: str) -> bytes:
         if tenant_id not in self._secrets:
-            secret = select(Tenant.webhook_secret).where(Tenant.id == tenant_id)
-            self._secrets[tenant_id] = self._session.execute(secret).scalar_one()
+            self._secrets[tenant_id] = _default_secret(self._session, tenant_id)
         return self._secrets[tenant_id]
+
+
+def own_secret(webhook: Mapping[str, Any] | None) -> bytes | None:
+    """The sealed secret that a webhook names, as stored in ``job.webhook``."""
+    sealed = None if webhook is None else webhook.get("secret")
+    return base64.b64decode(sealed) if sealed else None
+
+
+def signing_secret(session: Session, tenant_id: str, webhook: Mapping[str, Any] | None) -> bytes:
+    """The sealed secret that signs for a webhook: its own, or else its tenant's default."""
+    return own_secret(webhook) or _default_secret(session, tenant_id)
+
+
+def _default_secret(session: Session, tenant_id: str) -> bytes:
+    found: bytes = session.execute(
+        select(Tenant.webhook_secret).where(Tenant.id == tenant_id)
+    ).scalar_one()
+    return found

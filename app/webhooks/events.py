@@ -12,6 +12,7 @@ class EventType(StrEnum):
     JOB_FAILED = "job.failed"  # gave up; nothing was charged
     JOB_CANCELED = "job.canceled"  # stopped on request; the work so far was charged
     JOB_EXPIRED = "job.expired"  # missed its start deadline; nothing was charged
+    BATCH_COMPLETED = "batch.completed"  # every item has ended and is settled; said once
     CAP_NEAR = "cap.near"  # 50, 80 or 95 % of a cap are used
     CAP_REACHED = "cap.reached"  # a cap is used up, or refused a job; once per window
     TIER_NEAR = "tier.near"  # few tokens are left to a cheaper band; once a month and band

@@ -44,6 +44,7 @@ def test_only_public_addresses_are_described_as_open(document: dict[str, Any]) -
         "/readyz",
         "/v1/files/{file_id}/content",
         "/v1/jobs/{job_id}/compare",  # by a signed link
+        "/v1/batches/{batch_id}/outputs.zip",  # by a signed link
         "/assets/{name}",  # its script and style
     }
 
