@@ -10,17 +10,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import psycopg
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.db import open_engine, session_factory
+from app.files.links import link_signer
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
+from app.secret_box import open_secret_box
 from app.settings import Settings, load_settings
 from workers.dispatch.broker import Broker, BrokerDownError, CeleryBroker
 from workers.dispatch.hints import hint_deliveries, hint_forgotten_settlement, hint_settlement
 from workers.dispatch.leadership import EVERYTHING, Channel, Leader, try_to_lead
+from workers.dispatch.progress import ProgressNews
 from workers.dispatch.publication import HEADS, dispatch_waiting, republish_lost
 
 log = logging.getLogger(__name__)
@@ -35,11 +39,13 @@ class Dispatcher:
         self,
         sessions: sessionmaker[Session],
         broker: Broker,
+        progress: ProgressNews,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sessions = sessions
         self._broker = broker
+        self._progress = progress
         self._clock = clock
         self._ticked_at: float | None = None
         self._is_more_waiting = False
@@ -76,6 +82,8 @@ class Dispatcher:
         with self._sessions.begin() as session:
             for job_id in expire_due(session):
                 log.info("%s: missed its start deadline", job_id)
+        with self._sessions.begin() as session:
+            self._progress.announce(session, now=datetime.now(UTC))
 
     def _try(self, duty: Callable[[], object]) -> None:
         """Leave a duty undone when the broker is away; the outage is logged where it is seen."""
@@ -99,7 +107,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     # What the dispatcher writes (marks, rescues) is found and written again after a server crash.
     engine = open_engine(database_url, pool_size=2, pre_ping=False, relaxed_commit=True)
     broker = CeleryBroker(settings)
-    dispatcher = Dispatcher(session_factory(engine), broker)
+    box = open_secret_box(secret_key=settings.secret_key, home=settings.home)
+    progress = ProgressNews(link_signer(base_url=settings.base_url, box=box))
+    dispatcher = Dispatcher(session_factory(engine), broker, progress)
     is_away = False
     while not stop.is_set():
         try:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from app.files.collection import collect_expired, collect_orphans
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from app.jobs.result_cache import forget_old
+from app.webhooks.service import forget_fleeting
 from billing import approvals, grants
 from workers import audit, overdue_holds, settle
 from workers.own_models import collect_own_weights
@@ -61,6 +62,7 @@ def _by_time(services: Services) -> tuple[int, int]:
     with services.sessions.begin() as session:
         session.execute(_FORGET_WORKERS)
         forget_old(session)
+        forget_fleeting(session)
         return len(rescue_expired_leases(session)), len(expire_due(session))
 
 

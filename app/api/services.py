@@ -22,6 +22,7 @@ from app.api.readiness import (
     migrations_check,
     storage_check,
 )
+from app.api.streaming import StreamPlaces
 from app.api.waiting import SettledListener
 from app.balance_cache import BalanceCache
 from app.catalog.service import Catalog
@@ -57,6 +58,7 @@ class Services:
     outbound: OutboundPolicy
     principals: PrincipalCache
     settled: SettledListener
+    streams: StreamPlaces
     bell: JobBell
     balances: BalanceCache
     readiness: Readiness
@@ -120,6 +122,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         outbound=outbound,
         principals=PrincipalCache(_looker_up(database)),
         settled=SettledListener(_libpq_url(database_url)),
+        streams=StreamPlaces(),
         bell=JobBell(engine_of(app, database)),
         balances=BalanceCache(settings.redis_url, keep_s=settings.balance_cache_s),
         readiness=_readiness(app, database, storage, settings),

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from app.client.events import ServerEvent
+
 Job = Mapping[str, Any]
 
 WIDTH_MAX = 400
@@ -89,6 +91,20 @@ def print_jobs(
     # A console of its own: rich never draws wider than the console it draws on.
     wide = Console(file=console.file, width=WIDTH_MAX, highlight=False)
     wide.print(table)
+
+
+def event_line(event: ServerEvent) -> str:
+    """An event of a job in words."""
+    data = event.data
+    if event.kind == "log":
+        return str(data["message"])
+    if event.kind == "status":
+        return f"{data['status']}, attempt {data['attempt']}" if data["attempt"] else data["status"]
+    if "queue_position" in data:
+        return f"number {data['queue_position']} in the queue"
+    speed = "" if data["fps"] is None else f", {data['fps']:.1f} per second"
+    left = "" if data["remaining_s"] is None else f", about {data['remaining_s']:.0f} s to go"
+    return f"{data['done']} of {data['total']} {data['unit']} ({data['percent']} %){speed}{left}"
 
 
 def seconds_of(job: Job) -> str:

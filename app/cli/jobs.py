@@ -8,7 +8,7 @@ import click
 from app.cli.access import open_client
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
-from app.cli.job_table import print_jobs
+from app.cli.job_table import event_line, print_jobs
 from app.cli.results import save_outputs
 
 
@@ -39,20 +39,24 @@ def jobs(
     short_help="Show one job.",
     epilog=examples(
         "pixelmeter job job_01... --wait",
+        "pixelmeter job job_01... --follow",
         "pixelmeter job job_01... --out results",
     ),
 )
 @click.argument("job_id")
 @click.option("--wait", is_flag=True, help="Wait until it is settled.")
+@click.option("--follow", is_flag=True, help="Tell what happens, as it happens, until then.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="Save its results in this folder.",
 )
 @pass_context
-def job(context: Context, *, job_id: str, wait: bool, out: Path | None) -> None:
+def job(context: Context, *, job_id: str, wait: bool, follow: bool, out: Path | None) -> None:
     """Show a job as the API tells it, in JSON."""
     with open_client(context) as client:
+        for event in client.events(job_id) if follow else ():
+            click.echo(event_line(event), err=True)
         found = client.wait(job_id) if wait else client.job(job_id)
         saved = [] if out is None else save_outputs(client, found, out, stem=job_id)
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -12,12 +12,15 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from app.client.errors import WaitTimeoutError
+from app.client.errors import ConnectionFailedError, WaitTimeoutError
+from app.client.events import ServerEvent, parse_events
 from app.client.exchange import Call, Exchange, JsonObject
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
 POLL_S = 0.2
 PAGE_SIZE = 100
+RECONNECTS = 5
+RECONNECT_S = 1.0
 
 
 class Client:
@@ -105,6 +108,32 @@ class Client:
                 )
                 raise WaitTimeoutError(message)
             self._pause(POLL_S)
+
+    def events(self, job_id: str) -> Iterator[ServerEvent]:
+        """What happens to a job, as it happens; the last event carries the whole job.
+
+        A stream that breaks off is continued behind the last event that came.
+
+        Raises:
+            ConnectionFailedError: no answer came, several times in a row.
+            ProblemError: the API refused.
+        """
+        heard, failures = "", 0
+        while True:
+            try:
+                headers = {"Last-Event-ID": heard} if heard else {}
+                for event in parse_events(
+                    self._exchange.lines(f"/v1/jobs/{job_id}/events", headers=headers)
+                ):
+                    heard, failures = event.id, 0
+                    yield event
+                    if event.ended is not None:
+                        return
+            except ConnectionFailedError:
+                failures += 1
+                if failures == RECONNECTS:
+                    raise
+            self._pause(RECONNECT_S)
 
     def wait_all(
         self,

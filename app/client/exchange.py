@@ -104,6 +104,22 @@ class Exchange:
         finally:
             fresh.unlink(missing_ok=True)
 
+    def lines(self, path: str, *, headers: Mapping[str, str]) -> Iterator[str]:
+        """The lines of an answer that goes on for as long as there is something to tell.
+
+        Raises:
+            ConnectionFailedError: there was no answer, or it broke off.
+            ProblemError: the API refused.
+        """
+        try:
+            with self._http.stream("GET", path, headers=dict(headers)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer)
+                yield from answer.iter_lines()
+        except httpx.TransportError as error:
+            raise self._no_answer(error) from error
+
     def _try(self, call: Call) -> httpx.Response | None:
         try:
             return self._send_once(call)

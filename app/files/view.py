@@ -1,10 +1,11 @@
 """A file row as the public File object of ``/v1``. Pure."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from app.files.links import LinkSigner
 from app.files.models import File
+from app.timestamps import rfc3339
 
 
 def file_view(file: File, *, links: LinkSigner, now: datetime) -> dict[str, Any]:
@@ -26,8 +27,3 @@ def file_view(file: File, *, links: LinkSigner, now: datetime) -> dict[str, Any]
         "created_at": rfc3339(file.created_at),
         "expires_at": rfc3339(file.expires_at),
     }
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC with milliseconds, ending in Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

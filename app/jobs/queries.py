@@ -12,12 +12,17 @@ from sqlalchemy.orm import Session
 from app.errors import NotFoundError
 from app.jobs.record import JobRow, all_rows, one_row
 from app.jobs.states import PRIORITY_LEVELS, JobStatus, Priority
+from app.jobs.story import Attempt
 
 LIMIT_MAX: Final = 100
 
 _BY_ID = text("SELECT * FROM job WHERE id = :job_id")
 _OWN = text("SELECT * FROM job WHERE id = :job_id AND tenant_id = :tenant_id")
 _SETTLED = text("SELECT settled_at IS NOT NULL FROM job WHERE id = :job_id")
+_ATTEMPTS = text(
+    "SELECT number, started_at, finished_at, outcome, error FROM attempt"
+    " WHERE job_id = :job_id ORDER BY number"
+)
 _UNFINISHED = text("SELECT id FROM job WHERE id = ANY(:job_ids) AND finished_at IS NULL")
 # Two ranges of the partial index on (priority, id) of queued jobs.
 _AHEAD = text(
@@ -84,6 +89,11 @@ def get(session: Session, *, tenant_id: str, job_id: str) -> JobRow:
 def by_id(session: Session, *, job_id: str) -> JobRow | None:
     """A job whoever owns it; for the platform's own processes."""
     return one_row(session.execute(_BY_ID, {"job_id": job_id}))
+
+
+def attempts(session: Session, *, job_id: str) -> list[Attempt]:
+    """The runs of a job, in order."""
+    return [Attempt(**row) for row in session.execute(_ATTEMPTS, {"job_id": job_id}).mappings()]
 
 
 def is_settled(session: Session, *, job_id: str) -> bool:

@@ -1,11 +1,12 @@
 """A job row as the public Job object of ``/v1``. Pure: same row and time, same object."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from app.files.links import LinkSigner
 from app.jobs.comparison import comparison_of
 from app.jobs.record import JobRow
+from app.timestamps import rfc3339_or_none
 
 
 def job_view(
@@ -24,10 +25,10 @@ def job_view(
         "model": job["model"],
         "status": job["status"],
         "priority": job["priority"],
-        "created_at": _time(job["created_at"]),
-        "started_at": _time(job["started_at"]),
-        "finished_at": _time(job["finished_at"]),
-        "expires_at": _time(job["expires_at"]),
+        "created_at": rfc3339_or_none(job["created_at"]),
+        "started_at": rfc3339_or_none(job["started_at"]),
+        "finished_at": rfc3339_or_none(job["finished_at"]),
+        "expires_at": rfc3339_or_none(job["expires_at"]),
         "queue_position": queue_position,
         "progress": {
             "done": job["progress_done"],
@@ -79,10 +80,3 @@ def output_view(job: JobRow, *, links: LinkSigner, now: datetime) -> dict[str, A
         for file in output["files"]
     ]
     return {"files": files, "data": output["data"]}
-
-
-def _time(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

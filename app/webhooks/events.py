@@ -8,6 +8,7 @@ class EventType(StrEnum):
     """What a webhook can tell; public names."""
 
     JOB_STARTED = "job.started"  # a worker took the job
+    JOB_PROGRESS = "job.progress"  # how far a running job is; at most once a second
     JOB_SUCCEEDED = "job.succeeded"  # settled; outputs are ready
     JOB_FAILED = "job.failed"  # gave up; nothing was charged
     JOB_CANCELED = "job.canceled"  # stopped on request; the work so far was charged
@@ -24,7 +25,9 @@ class EventType(StrEnum):
 
 
 # Said only to those who name them: they are many and change nothing.
-ON_REQUEST = frozenset({EventType.JOB_STARTED})
+ON_REQUEST = frozenset({EventType.JOB_STARTED, EventType.JOB_PROGRESS})
+# Worth nothing later: tried once.
+FLEETING = frozenset({EventType.JOB_PROGRESS})
 
 
 def wants(events: Collection[str], event: EventType) -> bool:

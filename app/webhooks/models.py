@@ -38,7 +38,20 @@ class WebhookEvent(Base):
     body: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
 
-    __table_args__ = (Index("uq_webhook_event_job_id_type", "job_id", "type", unique=True),)
+    __table_args__ = (
+        Index(
+            "uq_webhook_event_job_id_type",
+            "job_id",
+            "type",
+            unique=True,
+            postgresql_where=text("type <> 'job.progress'"),
+        ),
+        Index(
+            "ix_webhook_event_progress",
+            "job_id",
+            postgresql_where=text("type = 'job.progress'"),
+        ),
+    )
 
 
 class WebhookDelivery(Base):

@@ -15,13 +15,14 @@ from sqlalchemy.orm import Session
 from app.ids import new_id
 from app.webhooks import statements
 from app.webhooks.destinations import Destination, Directory
-from app.webhooks.events import EventType
+from app.webhooks.events import FLEETING, EventType
 from app.webhooks.models import WebhookEndpoint, WebhookEvent
 from app.webhooks.schedule import next_attempt_delay, retry_after
 from app.webhooks.snapshot import render
 
 LANE_CAP = 2  # deliveries under way per endpoint: a slow receiver holds no more senders than this
 HTTP_GONE = 410
+FLEETING_KEPT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class DueDelivery:
     number: int  # of this attempt; 1 is the first
     url: str
     secret: bytes  # sealed by the secret box
+    type: str  # of the event
     body: str
     endpoint_id: str | None
 
@@ -62,7 +64,7 @@ class News:
     """An event that is to be booked.
 
     ``data`` is the snapshot, JSON-ready: what is stored now is what is sent, whenever. Of one job
-    there is one event of a type; a second one is ignored.
+    there is one event of a type, ``job.progress`` excepted; a second one is ignored.
     """
 
     tenant_id: str  # whose endpoints hear of it
@@ -205,7 +207,8 @@ def record_attempt(
 
     2xx: ``delivered``. 410: ``disabled``, with the endpoint and all that waits for it. Else it
     stays ``pending`` for the next attempt of the table (or later, if ``Retry-After`` says so), and
-    is ``exhausted`` after the last one. ``jitter`` is a random number in [-1, 1].
+    is ``exhausted`` after the last one; of fleeting events the first is the last. ``jitter`` is a
+    random number in [-1, 1].
     """
     session.execute(
         statements.INSERT_ATTEMPT,
@@ -237,7 +240,7 @@ def _verdict(
     if result.is_gone:
         return "disabled", None
     delay = next_attempt_delay(delivery.number, jitter=jitter)
-    if delay is None:
+    if delay is None or delivery.type in FLEETING:
         return "exhausted", None
     return "pending", max(delay, retry_after(result.retry_after, now=now)).total_seconds()
 
@@ -249,3 +252,9 @@ def replay(session: Session, *, tenant_id: str, delivery_id: str) -> bool:
     ).one_or_none()
     session.execute(statements.NOTIFY_DELIVERIES)
     return row is not None
+
+
+def forget_fleeting(session: Session, *, age_s: float = FLEETING_KEPT_S, limit: int = 5000) -> int:
+    """Delete events of passing interest that are older than ``age_s``; returns how many."""
+    forgotten = session.scalars(statements.FORGET_FLEETING, {"age_s": age_s, "limit": limit})
+    return len(forgotten.all())

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from app.timestamps import rfc3339
 from app.webhooks.events import EventType
 
 MAX_BODY_BYTES = 20_000
@@ -19,7 +20,7 @@ def render(event: EventType, *, at: datetime, sequence: int, data: Mapping[str, 
     """
     envelope: dict[str, Any] = {
         "type": event.value,
-        "timestamp": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": rfc3339(at),
         "sequence": sequence,
         "data": dict(data),
     }

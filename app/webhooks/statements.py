@@ -67,7 +67,7 @@ CLAIM = text(
     UPDATE webhook_delivery d
     SET claimed_until = clock_timestamp() + make_interval(secs => :claim_s)
     FROM free, webhook_event e WHERE d.id = free.id AND e.id = d.event_id
-    RETURNING d.id, d.attempts + 1 AS number, d.url, d.secret, e.body, d.endpoint_id
+    RETURNING d.id, d.attempts + 1 AS number, d.url, d.secret, e.type, e.body, d.endpoint_id
     """  # noqa: S608 - two constants of this module, no values
 )
 
@@ -89,6 +89,21 @@ CLOSE_ATTEMPT = text(
         delivered_at = CASE WHEN CAST(:status AS varchar) = 'delivered' THEN clock_timestamp() END,
         next_attempt_at = clock_timestamp() + make_interval(secs => :wait_s)
     WHERE id = :id AND attempts = :number - 1 AND status = 'pending'
+    """
+)
+
+FORGET_FLEETING = text(
+    """
+    WITH old AS (
+        SELECT id FROM webhook_event WHERE type = 'job.progress'
+            AND created_at < clock_timestamp() - make_interval(secs => :age_s) LIMIT :limit
+    ), deliveries AS (
+        DELETE FROM webhook_delivery WHERE event_id IN (SELECT id FROM old) RETURNING id
+    ), attempts AS (
+        DELETE FROM webhook_attempt WHERE delivery_id IN (
+            SELECT d.id FROM webhook_delivery d JOIN old ON old.id = d.event_id)
+    )
+    DELETE FROM webhook_event WHERE id IN (SELECT id FROM old) RETURNING id
     """
 )
 

@@ -9,6 +9,7 @@ import pytest
 from tests.workers.miniature import Platform, environment_of
 from workers.dispatch.broker import BACKOFF_MAX_S, BACKOFF_MIN_S, Outage, RecordingBroker
 from workers.dispatch.leadership import EVERYTHING, Channel, plain_url, try_to_lead
+from workers.dispatch.progress import ProgressNews
 from workers.dispatcher import Dispatcher, lead
 from workers.routing import TaskName
 
@@ -27,7 +28,8 @@ def clock() -> list[float]:
 
 @pytest.fixture
 def dispatcher(platform: Platform, broker: RecordingBroker, clock: list[float]) -> Dispatcher:
-    return Dispatcher(platform.sessions, broker, clock=lambda: clock[0])
+    news = ProgressNews(platform.services.links)
+    return Dispatcher(platform.sessions, broker, news, clock=lambda: clock[0])
 
 
 def beat(platform: Platform, worker: str = "gpu1@test", capacity: int = 1) -> None:
@@ -212,7 +214,7 @@ def test_a_commit_wakes_the_leader_at_once(
 ) -> None:
     beat(platform)
     stop = threading.Event()
-    dispatcher = Dispatcher(platform.sessions, broker)
+    dispatcher = Dispatcher(platform.sessions, broker, ProgressNews(platform.services.links))
 
     def work() -> None:
         with try_to_lead(database_url) as leader:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -48,15 +49,16 @@ def ask(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
     return int(lines[0].split()[1]), headers, body
 
 
-@pytest.fixture(scope="module")
-def server(
-    postgres_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, Path]]:
-    folder, port = tmp_path_factory.mktemp("serving"), free_port()
+@contextmanager
+def serving(
+    postgres_url: str, template_database: str, folder: Path, name: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int, str]]:
+    """The real server with one worker: its process, port and database."""
+    port = free_port()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE serving TEMPLATE {template_database}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
     head, _, query = postgres_url.partition("?")
-    database_url = f"{head.rsplit('/', 1)[0]}/serving?{query}"
+    database_url = f"{head.rsplit('/', 1)[0]}/{name}?{query}"
     (folder / "key").write_text(tenant_key(database_url))
     environment = {
         **os.environ,
@@ -71,10 +73,32 @@ def server(
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         wait_until_up(port, process, log)
-        yield port, log
+        yield process, port, database_url
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=40) == 0
+
+
+@pytest.fixture(scope="module")
+def server(
+    postgres_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, Path]]:
+    folder = tmp_path_factory.mktemp("serving")
+    with serving(postgres_url, template_database, folder, "serving") as (_, port, _):
+        yield port, folder / "log"
+
+
+def waiting_job(database_url: str) -> str:
+    """A job in the queue, written by hand; returns its id."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO job (id, tenant_id, api_key_id, engine, model, params, inputs, priority,"
+            " status, metadata, consent, quote, hold_id, estimated_ms, attempt, progress_done,"
+            " progress_total, progress_unit, event_sequence) SELECT 'job_1', id, 'key', 'detect',"
+            " 'builtin@1', '{}', '{}', 'normal', 'queued', '{}', false, '{}', 'hold', 1, 0, 0, 0,"
+            " '', 0 FROM tenant"
+        )
+    return "job_1"
 
 
 def tenant_key(database_url: str) -> str:
@@ -164,3 +188,19 @@ def test_the_log_is_json_lines(server: tuple[int, Path]) -> None:
     assert lines
     for line in lines:
         assert {"ts", "level", "event"} <= set(json.loads(line)), line
+
+
+def test_a_server_that_is_told_to_end_does_not_wait_for_streams(
+    postgres_url: str, template_database: str, tmp_path: Path
+) -> None:
+    with serving(postgres_url, template_database, tmp_path, "streaming") as (process, port, url):
+        job_id, key = waiting_job(url), (tmp_path / "key").read_text()
+        request = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n"
+        request += f"Authorization: Bearer {key}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(request.encode())
+            told = b""
+            while b"event: status" not in told:
+                told += connection.recv(65_536)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=10) == 0

@@ -1,8 +1,10 @@
 import io
 
+import pytest
 from rich.console import Console
 
-from app.cli.job_table import JobProgress, print_jobs, tokens_text
+from app.cli.job_table import JobProgress, event_line, print_jobs, tokens_text
+from app.client.events import ServerEvent
 
 JOB = {
     "id": "job_01M80R6P4RGYQFNZ17NQA0YNSA",
@@ -49,3 +51,40 @@ def test_a_finished_bar_is_full():
         progress.show({**JOB, "status": "processing", "progress": {"done": 3, "total": 10}})
         progress.show(JOB)
         assert progress._bars.finished
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "line"),
+    [
+        ("status", {"status": "queued", "attempt": 0}, "queued"),
+        ("status", {"status": "starting", "attempt": 2}, "starting, attempt 2"),
+        ("log", {"message": "attempt 1 ended"}, "attempt 1 ended"),
+        ("progress", {"queue_position": 3}, "number 3 in the queue"),
+        (
+            "progress",
+            {
+                "done": 30,
+                "total": 120,
+                "unit": "frames",
+                "percent": 25.0,
+                "fps": 15.04,
+                "remaining_s": 6.0,
+            },
+            "30 of 120 frames (25.0 %), 15.0 per second, about 6 s to go",
+        ),
+        (
+            "progress",
+            {
+                "done": 1,
+                "total": 2,
+                "unit": "faces",
+                "percent": 50.0,
+                "fps": None,
+                "remaining_s": None,
+            },
+            "1 of 2 faces (50.0 %)",
+        ),
+    ],
+)
+def test_an_event_is_a_line_of_words(kind, data, line):
+    assert event_line(ServerEvent("1", kind, data)) == line

@@ -188,3 +188,49 @@ def test_a_refused_download_leaves_no_file(tmp_path):
     with pytest.raises(Exception, match="Ask for the job again"):
         client.download("/x", tmp_path / "out.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def stream(*events: tuple[str, dict[str, object]]) -> str:
+    lines = [
+        f"id: {number}\nevent: status\ndata: {json.dumps(data)}\n\n" for number, data in events
+    ]
+    return "retry: 2000\n\n: still here\n\n" + "".join(lines)
+
+
+def test_a_job_is_followed_over_a_stream_that_breaks():
+    asked = []
+    answers = [
+        stream(("0", {"status": "queued"})) + "id: 1\ndata: {",
+        None,
+        stream(("19", {"status": "succeeded", "job": {"id": "job_1"}})),
+    ]
+
+    def handle(request):
+        asked.append(request.headers.get("Last-Event-ID"))
+        text = answers[len(asked) - 1]
+        if text is None:
+            raise httpx.ConnectError("gone")
+        return httpx.Response(200, text=text)
+
+    events = list(client_of(handle).events("job_1"))
+    assert [event.id for event in events] == ["0", "19"]
+    assert events[-1].ended == {"id": "job_1"}
+    assert asked == [None, "0", "0"]
+
+
+def test_a_stream_that_never_answers_is_given_up():
+    def handle(request):
+        raise httpx.ConnectError("gone")
+
+    with pytest.raises(ConnectionFailedError):
+        list(client_of(handle).events("job_1"))
+
+
+def test_a_refused_stream_is_not_asked_for_again():
+    def handle(request):
+        return httpx.Response(
+            404, json={"code": "job_not_found", "detail": "There is no such job."}
+        )
+
+    with pytest.raises(NotFoundError):
+        list(client_of(handle).events("job_1"))
