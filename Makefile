@@ -53,7 +53,7 @@ bench: $(READY) ## every speed and memory figure as a ratio against a named base
 soak: $(READY) ## memory of a worker after 500 and after 5 000 jobs
 	$(BIN)/python tests/bench/soak.py
 
-bench-peers: $(READY) ## make .peers/yolo, the reference that detection is compared with (1.5 GB)
+bench-peers: $(READY) ## make .peers/: what detection and faces are compared with (2 GB)
 	$(BIN)/python tests/peers/make_environment.py
 
 gpu-test: $(READY) ## the runners on a real NVIDIA device (PIXELMETER_MODEL_MIRROR names the networks)

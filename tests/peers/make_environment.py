@@ -1,6 +1,6 @@
-"""Make ``.peers/yolo``: the reference implementation of YOLO in an environment of its own.
+"""Make ``.peers/yolo`` and ``.peers/insightface``: the references in environments of their own.
 
-    python tests/peers/make_environment.py
+    python tests/peers/make_environment.py [yolo|insightface]
 
 torchvision has no build for CPUs on the package index, and the peer wants one to be importable: a
 package of that name is written here, whose one function hands over to the peer's own suppression.
@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".peers" / "yolo"
-DONE = FOLDER / "complete"
+PEERS = ROOT / ".peers"
+INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 TORCH = "torch==2.13.0"
 PEER = "ultralytics==8.4.190"
@@ -48,6 +48,27 @@ BESIDE = (
     "urllib3",
 )
 
+FACES = "insightface==2.1"
+FACES_SHARED = ("numpy", "opencv-python-headless", "Pillow", "onnx", "onnxruntime", "scipy")
+FACES_BESIDE = (
+    "scikit-image==0.26.0",  # aligns its faces
+    "certifi",
+    "charset-normalizer",
+    "flatbuffers",
+    "idna",
+    "imageio",
+    "lazy_loader",
+    "ml_dtypes",
+    "networkx",
+    "packaging",
+    "protobuf",
+    "requests",
+    "tifffile",
+    "tqdm",
+    "typing_extensions",
+    "urllib3",
+)
+
 VISION = '''"""A stand-in: satisfies an import and hands suppression over to the peer's own."""
 from torchvision import ops
 
@@ -60,16 +81,10 @@ VISION_OPS = """def nms(boxes, scores, iou_threshold):
 """
 
 
-def main() -> int:
-    if DONE.exists():
-        print(f"{FOLDER} is complete; remove it to make it again")
-        return 0
-    venv.create(FOLDER, with_pip=True, clear=True)
-    python = FOLDER / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, TORCH], check=True)
-    shared = [f"{name}=={version(name)}" for name in SHARED]
-    subprocess.run([*install, "--no-deps", PEER, *shared, *BESIDE], check=True)
+def make_yolo(python: Path) -> None:
+    """With PyTorch for CPUs, and a stand-in for torchvision."""
+    subprocess.run([python, *INSTALL, TORCH], check=True)
+    subprocess.run([python, *INSTALL, "--no-deps", PEER, *_as_ours(SHARED), *BESIDE], check=True)
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     asked = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True)
     packages = Path(asked.stdout.strip())
@@ -79,8 +94,31 @@ def main() -> int:
     facts = packages / "torchvision-0.28.0.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
-    DONE.touch()
-    print(f"{FOLDER} is complete")
+
+
+def make_insightface(python: Path) -> None:
+    """Its own classes, no weights of it."""
+    packages = [FACES, *_as_ours(FACES_SHARED), *FACES_BESIDE]
+    subprocess.run([python, *INSTALL, "--no-deps", *packages], check=True)
+
+
+def _as_ours(names: tuple[str, ...]) -> list[str]:
+    return [f"{name}=={version(name)}" for name in names]
+
+
+MAKERS = {"yolo": make_yolo, "insightface": make_insightface}
+
+
+def main() -> int:
+    for name in sys.argv[1:] or MAKERS:
+        folder = PEERS / name
+        if (folder / "complete").exists():
+            print(f"{folder} is complete; remove it to make it again")
+            continue
+        venv.create(folder, with_pip=True, clear=True)
+        MAKERS[name](folder / "bin" / "python")
+        (folder / "complete").touch()
+        print(f"{folder} is complete")
     return 0
 
 
