@@ -19,6 +19,7 @@ from engines.spec import RunItem
 from workers.announcement import announce_starts
 from workers.attempt_lease import LEASE_S, AttemptLease
 from workers.dispatch.publication import DEFAULT_RUNTIME_S
+from workers.faces import TenantEmbeddings
 from workers.inputs import Inputs, locate
 from workers.own_models import model_of
 from workers.run_context import AttemptContext
@@ -97,7 +98,13 @@ def begin(services: Services, taken: Taken) -> Attempt:
         runtime_s=claimed.max_runtime_s or DEFAULT_RUNTIME_S,
     )
     opened.enter_context(lease)
-    return Attempt(taken, lease, AttemptContext(lease, Path(folder.name)), opened)
+    context = AttemptContext(
+        lease,
+        Path(folder.name),
+        embeddings=TenantEmbeddings(services, claimed.tenant_id),
+        blocked_faces=services.blocked_faces,
+    )
+    return Attempt(taken, lease, context, opened)
 
 
 def claim_one(services: Services, job_id: str, worker: str) -> Taken | None:

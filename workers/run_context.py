@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.jobs.record import Progress
 from engines.errors import CanceledError
-from engines.unkept import NoBlockedFaces, NoEmbeddings
+from engines.spec import EmbeddingCache, FaceBlocklist
 from workers.attempt_lease import AttemptLease
 
 
@@ -14,10 +14,16 @@ class AttemptContext:
     """Implements ``engines.spec.RunContext`` over the attempt's lease."""
 
     def __init__(
-        self, lease: AttemptLease, work_dir: Path, *, clock: Callable[[], float] = time.monotonic
+        self,
+        lease: AttemptLease,
+        work_dir: Path,
+        *,
+        embeddings: EmbeddingCache,
+        blocked_faces: FaceBlocklist,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.embeddings = NoEmbeddings()
-        self.blocked_faces = NoBlockedFaces()
+        self.embeddings = embeddings
+        self.blocked_faces = blocked_faces
         self._lease = lease
         self._work_dir = work_dir
         self._clock = clock

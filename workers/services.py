@@ -25,6 +25,7 @@ from app.storage import Storage, open_storage
 from engines.media.limits import MediaLimits
 from engines.registry import Registry
 from workers.attempt_lease import Renewer
+from workers.blocked_faces import BlockedFaces
 from workers.readiness import Readiness
 from workers.retirement import Retirement
 
@@ -122,8 +123,13 @@ class Services:
 
     @cached_property
     def box(self) -> SecretBox:
-        """Opens stored webhook secrets."""
+        """Opens stored webhook secrets, keys of embeddings and blocked faces."""
         return open_secret_box(secret_key=self.settings.secret_key, home=self.settings.home)
+
+    @cached_property
+    def blocked_faces(self) -> BlockedFaces:
+        """Refuses source faces that nobody may use."""
+        return BlockedFaces(self.relaxed, self.box)
 
     @cached_property
     def balances(self) -> BalanceCache:

@@ -10,6 +10,7 @@ from celery import shared_task
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from app.faces import embeddings
 from app.files.collection import collect_expired, collect_orphans
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from app.jobs.result_cache import forget_old
@@ -63,6 +64,7 @@ def _by_time(services: Services) -> tuple[int, int]:
         session.execute(_FORGET_WORKERS)
         forget_old(session)
         forget_fleeting(session)
+        embeddings.forget_old(session)
         return len(rescue_expired_leases(session)), len(expire_due(session))
 
 

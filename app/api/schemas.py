@@ -133,7 +133,10 @@ class JobUsage(Document):
     run_ms: float | int
     peak_memory_bytes: int
     stages: dict[str, float | int] = Field(description="compute milliseconds by stage")
-    cached: bool
+    cached: bool = Field(description="an earlier result was given again, for nothing")
+    cached_embeddings: int = Field(
+        default=0, description="source faces whose embedding was kept from an earlier job"
+    )
     remaining_tokens: Tokens
     breakdown: list[PriceTerm]
 

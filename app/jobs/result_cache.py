@@ -38,6 +38,10 @@ _FIND = text(
         AND attempt.usage_report IS NOT NULL
     """
 )
+_FORGET_SOURCES = text(
+    "DELETE FROM result_cache c USING job"
+    " WHERE job.id = c.job_id AND jsonb_array_length(job.inputs->'source') > 0"
+)
 _FORGET = text(
     "DELETE FROM result_cache WHERE created_at < clock_timestamp() - make_interval(secs => :age_s)"
 )
@@ -112,3 +116,8 @@ def find(session: Session, *, wanted: Collection[Place]) -> dict[Place, Kept]:
 def forget_old(session: Session) -> None:
     """Drop the notes that nobody may use any more."""
     session.execute(_FORGET, {"age_s": LIFETIME.total_seconds()})
+
+
+def forget_with_sources(session: Session) -> None:
+    """Give no earlier result again that was made with a source: what sources may be has changed."""
+    session.execute(_FORGET_SOURCES)

@@ -69,6 +69,7 @@ def public_usage(
         "peak_memory_bytes": facts["peak_memory_bytes"],
         "stages": {stage: _ms(value) for stage, value in facts["stages_ms"].items()},
         "cached": settlement.cached,
+        "cached_embeddings": _cached_embeddings(facts),
         "remaining_tokens": to_number(settlement.available_after),
         "breakdown": breakdown(settlement.lines),
     }
@@ -85,6 +86,12 @@ def breakdown(lines: Iterable[Line]) -> list[dict[str, Any]]:
         }
         for line in lines
     ]
+
+
+def _cached_embeddings(report: Mapping[str, Any]) -> int:
+    """Source faces whose embedding was kept from an earlier job; they make a job cheaper."""
+    quantities = report["work"]["quantities"] if "work" in report else {}
+    return int(quantities.get("cached_embeddings", 0))
 
 
 def _queue_ms(job: JobRow) -> int:

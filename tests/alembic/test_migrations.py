@@ -30,6 +30,7 @@ MODELS = (
     "app.webhooks.models",
     "app.weights.models",
     "app.anomalies.models",
+    "app.faces.models",
 )
 
 

@@ -1,0 +1,132 @@
+"""``/v1/admin/blocked-faces`` and the erasure of a tenant's embeddings. Admin keys only."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from apiflask import APIBlueprint, EmptySchema
+from flask import Response, request
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.auth import admins_only, current_operator, current_principal
+from app.api.embeddings import ErasureObject
+from app.api.idempotency import bind, earlier_resource, requested
+from app.api.replies import ListQuery, moment, page, reply
+from app.api.schemas import Document, Listing
+from app.api.services import services, utc_now
+from app.faces.blocklist import (
+    LENGTHS,
+    MODEL_LENGTH_MAX,
+    TEXT_LENGTH_MAX,
+    THRESHOLD,
+    block,
+    blocked_faces,
+    unblock,
+)
+from app.faces.embeddings import erase
+from app.faces.models import BlockedFace
+from app.tenants.service import get_tenant
+
+blueprint = APIBlueprint("admin_faces", __name__, url_prefix="/v1/admin", tag="Admin")
+blueprint.before_request(admins_only)
+
+
+class BlockRequest(BaseModel):
+    """A face that nobody may use as a source."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    model: str = Field(
+        max_length=MODEL_LENGTH_MAX, description="the embedder's name, `data.embedder` of results"
+    )
+    vector: list[int | float] = Field(
+        max_length=LENGTHS.stop - 1, description="its embedding; see `pixelmeter admin faces`"
+    )
+    reason: str = Field(max_length=TEXT_LENGTH_MAX)
+    threshold: int | float = Field(
+        THRESHOLD, description="cosine from which on a face counts as this one"
+    )
+
+
+class BlockedFaceObject(Document):
+    """A blocked face; its vector is never shown."""
+
+    id: str
+    object: Literal["blocked_face"]
+    model: str
+    threshold: float
+    reason: str
+    added_by: str
+    created_at: datetime
+
+
+class BlockedFaceList(Listing):
+    """One page of blocked faces, newest first."""
+
+    data: list[BlockedFaceObject]
+
+
+@blueprint.get("/blocked-faces")
+@blueprint.input(ListQuery, location="query", arg_name="wanted")
+@blueprint.output(BlockedFaceList)
+def index(wanted: ListQuery) -> Response:
+    """List the faces that nobody may use as a source, newest first."""
+    with services().unit_of_work() as session:
+        found = blocked_faces(session, limit=wanted.limit + 1, after=wanted.after)
+    return page(found, limit=wanted.limit, view=_view, cursor=lambda each: each.id)
+
+
+@blueprint.post("/blocked-faces")
+@blueprint.input(BlockRequest, arg_name="wanted")
+@blueprint.output(BlockedFaceObject, status_code=201)
+def add(wanted: BlockRequest) -> Response:
+    """Block a face by its vector; jobs with it end with `face_blocked` from their next run on."""
+    kit, owner = services(), current_principal().key_id
+    key = requested(request.get_json())
+    with kit.unit_of_work() as session:
+        known = earlier_resource(session, owner=owner, idempotency=key)
+        face = None if known is None else session.get(BlockedFace, known)
+        if face is None:
+            face = block(
+                session,
+                kit.box,
+                model=wanted.model,
+                vector=wanted.vector,
+                reason=wanted.reason,
+                threshold=wanted.threshold,
+                actor=current_operator(),
+                now=utc_now(),
+            )
+            bind(session, owner=owner, idempotency=key, resource_id=face.id)
+        document = _view(face)
+    return reply(document, 201)
+
+
+@blueprint.delete("/blocked-faces/<face_id>")
+@blueprint.output(EmptySchema, status_code=204, description="Let through again")
+def remove(face_id: str) -> Response:
+    """Let a face through again and delete its vector."""
+    with services().unit_of_work() as session:
+        unblock(session, face_id=face_id, actor=current_operator(), now=utc_now())
+    return Response(status=204)
+
+
+@blueprint.delete("/tenants/<tenant_id>/embeddings")
+@blueprint.output(ErasureObject)
+def erase_embeddings(tenant_id: str) -> Response:
+    """Erase every embedding of a tenant's source faces at once."""
+    with services().unit_of_work() as session:
+        get_tenant(session, tenant_id)
+        erased = erase(session, tenant_id=tenant_id, actor=current_operator(), now=utc_now())
+    return reply({"object": "erasure", "erased": erased})
+
+
+def _view(face: BlockedFace) -> dict[str, Any]:
+    return {
+        "id": face.id,
+        "object": "blocked_face",
+        "model": face.model,
+        "threshold": face.threshold,
+        "reason": face.reason,
+        "added_by": face.added_by,
+        "created_at": moment(face.created_at),
+    }
