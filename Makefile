@@ -7,7 +7,7 @@ JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo check format test fuzz bench soak bench-peers bench-gpu gpu-test lock clean
+.PHONY: help install up down demo check format test fuzz bench soak batch-test bench-peers bench-gpu gpu-test lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ fuzz: $(READY) ## the ledger's properties with 10 000 examples of 50 steps each
 
 bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
 	$(BIN)/python tests/bench/run.py
+
+batch-test: $(READY) ## a batch of 200 videos, every tenth broken, through the running platform
+	BATCH_VIDEOS=200 $(BIN)/python -m pytest -q -s tests/e2e/test_batches.py
 
 soak: $(READY) ## memory of a worker after 500 and after 5 000 jobs
 	$(BIN)/python tests/bench/soak.py

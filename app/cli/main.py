@@ -34,6 +34,8 @@ COMMANDS: dict[str, Entry] = {
     "jobs": Entry("app.cli.jobs", JOBS, "List jobs, newest first."),
     "job": Entry("app.cli.jobs", JOBS, "Show one job."),
     "cancel": Entry("app.cli.jobs", JOBS, "Ask a job to stop."),
+    "batches": Entry("app.cli.batches", JOBS, "List batches, newest first."),
+    "batch": Entry("app.cli.batches", JOBS, "Show, cancel or retry a batch."),
     "balance": Entry("app.cli.money", MONEY, "Show the tokens that are left."),
     "ledger": Entry("app.cli.money", MONEY, "Show the statement of the wallet."),
     "usage": Entry("app.cli.usage", MONEY, "Report what was used, by time and by whom."),

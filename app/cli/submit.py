@@ -8,6 +8,7 @@ import click
 from rich.table import Table
 
 from app.cli.access import open_client
+from app.cli.batch_submit import submit_batch
 from app.cli.context import Context, pass_context
 from app.cli.examples import examples
 from app.cli.job_body import JobChoices, job_body, parse_params, upload_sources
@@ -16,6 +17,7 @@ from app.cli.results import save_outputs
 from app.client.client import Client
 from app.client.errors import ClientError
 
+WAIT_S = 3600.0
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 Decorated = Callable[..., Any]
@@ -53,7 +55,7 @@ def _job_options(command: Decorated) -> Decorated:
     epilog=examples(
         "pixelmeter submit detect photo.jpg --param annotate=true --out results",
         "pixelmeter submit detect clip.mp4 --model yolov8n --param conf=0.4 --wait",
-        "pixelmeter submit colorize old.png --param type=building --out results",
+        "pixelmeter submit colorize *.png --param type=building --out results",
         "pixelmeter submit face-swap group.jpg --source me.jpg --param faces=many --out results",
     ),
 )
@@ -65,14 +67,18 @@ def _job_options(command: Decorated) -> Decorated:
     show_default=True,
 )
 @click.option("--quota", type=float, help="Refuse when a job's quote is higher, in tokens.")
-@click.option("--webhook", metavar="URL", help="Where the signed event of each job goes.")
+@click.option("--webhook", metavar="URL", help="Where the signed event of the end goes.")
 @click.option("--consent", is_flag=True, help="The persons shown agreed (face jobs).")
 @click.option(
     "--cache/--no-cache",
     default=True,
     help="Whether an equal job of the last 24 hours may answer, free of charge.",
 )
-@click.option("--wait", is_flag=True, help="Wait until every job is settled.")
+@click.option(
+    "--wait/--no-wait",
+    default=None,
+    help="Follow until everything is settled.  [default: wait if there are several files]",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -92,10 +98,10 @@ def submit(
     webhook: str | None,
     consent: bool,
     cache: bool,
-    wait: bool,
+    wait: bool | None,
     out: Path | None,
 ) -> None:
-    """Send FILES through ENGINE (detect, colorize, face-swap), one job each.
+    """Send FILES through ENGINE (detect, colorize, face-swap), several as one batch.
 
     Exit code 0 only if every file was accepted and, when waiting, every job succeeded.
     """
@@ -110,25 +116,13 @@ def submit(
         consent=consent,
         cache=cache,
     )
+    waits = out is not None or (len(files) > 1 if wait is None else wait)
     with open_client(context) as client:
-        accepted, refused = _submit_all(client, choices, files)
-        if wait or out is not None:
-            done = _follow(context, client, accepted)
+        if len(files) > 1:
+            went_well = submit_batch(context, client, choices, files, wait=waits, out=out)
         else:
-            done = {job["id"]: job for job in accepted.values()}
-        names = {job["id"]: path for path, job in accepted.items()}
-        outputs: dict[str, list[str]] = {}
-        if out is not None:
-            outputs = {
-                job_id: [str(p) for p in save_outputs(client, job, out, stem=names[job_id].stem)]
-                for job_id, job in done.items()
-            }
-    if done:
-        print_jobs(context.console, done.values(), outputs=outputs)
-    for path, error in refused.items():
-        click.echo(f"pixelmeter: {path}: {error}", err=True)
-    failed = any(job["status"] in {"failed", "canceled", "expired"} for job in done.values())
-    if refused or failed:
+            went_well = _submit_one(context, client, choices, files[0], wait=waits, out=out)
+    if not went_well:
         raise SystemExit(1)
 
 
@@ -174,28 +168,27 @@ def quote(
     )
 
 
-def _submit_all(
-    client: Client, choices: JobChoices, files: tuple[Path, ...]
-) -> tuple[dict[Path, dict[str, Any]], dict[Path, ClientError]]:
-    """Submit a job per file; a refused file does not keep the others from being sent."""
+def _submit_one(
+    context: Context,
+    client: Client,
+    choices: JobChoices,
+    path: Path,
+    *,
+    wait: bool,
+    out: Path | None,
+) -> bool:
+    """Submit one job and follow it; returns whether it went well."""
     references = upload_sources(client, choices)
-    accepted: dict[Path, dict[str, Any]] = {}
-    refused: dict[Path, ClientError] = {}
-    for path in files:
-        try:
-            target = client.upload(path)["id"]
-            accepted[path] = client.submit(job_body(choices, target=target, sources=references))
-        except ClientError as error:
-            refused[path] = error
-    return accepted, refused
-
-
-def _follow(
-    context: Context, client: Client, accepted: dict[Path, dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """Show a bar per job until all are settled; returns the jobs as they ended."""
-    with JobProgress(context.console) as progress:
-        for path, job in accepted.items():
+    try:
+        target = client.upload(path)["id"]
+        job = client.submit(job_body(choices, target=target, sources=references))
+    except ClientError as error:
+        click.echo(f"pixelmeter: {path}: {error}", err=True)
+        return False
+    if wait:
+        with JobProgress(context.console) as progress:
             progress.add(job, path.name)
-        ids = [job["id"] for job in accepted.values()]
-        return client.wait_all(ids, progress=progress.show)
+            job = client.wait(job["id"], timeout_s=WAIT_S, progress=progress.show)
+    saved = [] if out is None else save_outputs(client, job, out, stem=path.stem)
+    print_jobs(context.console, [job], outputs={job["id"]: [str(each) for each in saved]})
+    return job["status"] not in {"failed", "canceled", "expired"}

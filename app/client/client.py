@@ -16,8 +16,10 @@ from app.client.errors import ConnectionFailedError, WaitTimeoutError
 from app.client.events import ServerEvent, parse_events
 from app.client.exchange import Call, Exchange, JsonObject
 
+BATCH_ENDED = frozenset({"completed", "canceled"})
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
 POLL_S = 0.2
+BATCH_POLL_S = 0.5
 PAGE_SIZE = 100
 RECONNECTS = 5
 RECONNECT_S = 1.0
@@ -160,6 +162,60 @@ class Client:
             if None in done.values():
                 self._pause(POLL_S)
         return {job_id: job for job_id, job in done.items() if job is not None}
+
+    def submit_batch(
+        self, batch: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> JsonObject:
+        """Submit many jobs as one batch, see ``POST /v1/batches``."""
+        key = idempotency_key if idempotency_key is not None else _new_key()
+        return self._exchange.send(Call("POST", "/v1/batches", body=batch, idempotency_key=key))
+
+    def batch(self, batch_id: str) -> JsonObject:
+        """A batch as it stands."""
+        return self._exchange.send(Call("GET", f"/v1/batches/{batch_id}"))
+
+    def batches(self, *, limit: int | None = None) -> Iterator[JsonObject]:
+        """Batches, newest first."""
+        return self._list("/v1/batches", limit=limit, filters={})
+
+    def batch_items(
+        self, batch_id: str, *, limit: int | None = None, status: str | None = None
+    ) -> Iterator[JsonObject]:
+        """Items of a batch by index, each with its result or the reason why there is none."""
+        filters = {} if status is None else {"status": status}
+        return self._list(f"/v1/batches/{batch_id}/items", limit=limit, filters=filters)
+
+    def cancel_batch(self, batch_id: str) -> JsonObject:
+        """Ask a batch to stop; asking twice is fine."""
+        return self._exchange.send(Call("POST", f"/v1/batches/{batch_id}/cancel", repeatable=True))
+
+    def retry_batch(self, batch_id: str) -> JsonObject:
+        """Another batch of what failed in one that has ended."""
+        path, key = f"/v1/batches/{batch_id}/retry", _new_key()
+        return self._exchange.send(Call("POST", path, idempotency_key=key))
+
+    def wait_batch(
+        self,
+        batch_id: str,
+        *,
+        timeout_s: float = 3600.0,
+        progress: Callable[[JsonObject], None] = lambda _batch: None,
+    ) -> JsonObject:
+        """Follow a batch until everything in it is settled; ``progress`` sees every look at it.
+
+        Raises:
+            WaitTimeoutError: it takes longer; it goes on without us.
+        """
+        give_up_at = self._monotonic() + timeout_s
+        while True:
+            batch = self.batch(batch_id)
+            progress(batch)
+            if batch["status"] in BATCH_ENDED:
+                return batch
+            if self._monotonic() > give_up_at:
+                message = f"{batch_id} is {batch['status']} after {timeout_s:.0f} s and goes on"
+                raise WaitTimeoutError(message)
+            self._pause(BATCH_POLL_S)
 
     def download(self, url: str, destination: Path) -> Path:
         """Save an output by its link; the destination appears only when it is whole."""

@@ -5,9 +5,9 @@ The signature is checked by the independent ``standardwebhooks`` library, not by
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -25,8 +25,9 @@ class Received:
 
     webhook_id: str
     type: str  # "" when the signature was wrong: an unverified body is not read
-    job: str
+    job: str  # or whatever the event is about
     verified: bool
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Receiver:
@@ -124,6 +125,7 @@ def _read(verify: Verify, body: bytes, headers: dict[str, str]) -> Received:
         event = verify(body, headers)
     except Exception:  # noqa: BLE001 - whatever the library says, it did not verify
         return Received(webhook_id=webhook_id, type="", job="", verified=False)
+    data = event["data"]
     return Received(
-        webhook_id=webhook_id, type=event["type"], job=event["data"]["id"], verified=True
+        webhook_id=webhook_id, type=event["type"], job=data["id"], verified=True, data=data
     )

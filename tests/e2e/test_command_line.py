@@ -15,7 +15,12 @@ def test_submit_saves_results_and_tells_what_they_cost(platform, photos, tmp_pat
         *("camera-detect.png", "camera-detect.json"),
     }
     assert json.loads((out / "astronaut-detect.json").read_text())["predictions"]
-    assert len(re.findall(r"^job_\w{26} +detect +builtin@1 +succeeded", done.stdout, re.M)) == 2
+    assert len(re.findall(r"job_\w{26} +detect +succeeded", done.stdout)) == 2
+    batch_id = re.search(r"batch_\w{26} is completed: 2 succeeded", done.stdout)[0].split()[0]
+    assert re.search(rf"{batch_id} +completed +2 +2 +0", platform.run("batches").stdout)
+    assert platform.run("batch", batch_id).stdout.count("succeeded") == 3
+    retried = platform.run("batch", "retry", batch_id, check=False)
+    assert "nothing to try again" in retried.stderr
 
 
 def test_a_refused_file_does_not_keep_the_others_from_running(platform, photos, tmp_path):
@@ -24,7 +29,7 @@ def test_a_refused_file_does_not_keep_the_others_from_running(platform, photos, 
     done = platform.run("submit", "colorize", str(bad), str(photos.camera), "--wait", check=False)
     assert done.returncode == 1
     assert str(bad) in done.stderr
-    assert re.search(r"^job_\w{26} +colorize .* succeeded", done.stdout, re.M)
+    assert re.search(r"job_\w{26} +colorize +succeeded", done.stdout)
 
 
 def test_the_rest_of_the_client(platform, photos):
