@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -15,7 +15,15 @@ from engines.runners.base import Runner
 from engines.runners.host import cpu_name
 from engines.spec import UsageReport, Work
 
-__all__ = ["Execution", "StageClock", "cpu_name", "peak_memory_bytes", "share_ms", "usage_report"]
+__all__ = [
+    "Execution",
+    "StageClock",
+    "cpu_name",
+    "joined_usage",
+    "peak_memory_bytes",
+    "share_ms",
+    "usage_report",
+]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -135,6 +143,27 @@ def usage_report(
         wall_ms=clock.wall_ms,
         cold_start_ms=clock.cold_start_ms,
         peak_memory_bytes=peak_memory_bytes(execution.device),
+    )
+
+
+def joined_usage(clock: StageClock, parts: Sequence[UsageReport], work: Work) -> UsageReport:
+    """Return the usage of a whole whose parts ran apart, perhaps on different devices.
+
+    Compute adds up in the time of the device of the first part, whose factor is the report's.
+    """
+    first = parts[0]
+    stages_ms: dict[str, float] = {}
+    for part in parts:
+        for name, elapsed_ms in part.stages_ms.items():
+            alike_ms = elapsed_ms * part.device_factor / first.device_factor
+            stages_ms[name] = stages_ms.get(name, 0.0) + alike_ms
+    return replace(
+        first,
+        work=work,
+        stages_ms=stages_ms,
+        wall_ms=sum(part.wall_ms for part in parts) + clock.wall_ms,
+        cold_start_ms=sum(part.cold_start_ms for part in parts),
+        peak_memory_bytes=max(part.peak_memory_bytes for part in parts),
     )
 
 

@@ -1,19 +1,21 @@
 """The ``colorize`` engine: colour for black-and-white pictures and videos, light untouched."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from pydantic import BaseModel
 
+from engines.colorize.joining import join_parts
 from engines.colorize.kinds import precise, preferred_model, seen_model
 from engines.colorize.looking import Looker
 from engines.colorize.painters import load_lanes, load_painter
 from engines.colorize.params import ColorizeParams, Kind, typed
 from engines.colorize.pictures import Begun, Lane, PictureRuns
 from engines.colorize.report import picture_work, video_work
-from engines.colorize.videos import VideoRun
+from engines.colorize.videos import VideoRun, lead_in
 from engines.errors import InvalidInputError
 from engines.manifest import Manifest, ModelVersion
+from engines.media.delivery import check_delivery
 from engines.media.frames import check_single
 from engines.metering import StageClock
 from engines.overlap import Stages, run_overlapped
@@ -62,11 +64,13 @@ class Colorize:
             message = "colorize takes one picture or video and no source; leave input.source out"
             raise InvalidInputError(message, code="wrong_source_count")
         check_single(target, first_frame=wanted.first_frame)
+        is_video = target.kind is MediaKind.VIDEO
+        check_delivery(wanted.quality, wanted.container, gives_video=is_video)
         for seen in _KINDS:  # whatever will be seen, it must be there
             self._model_of(model, wanted, seen)
         kind = Kind.BUILDING if wanted.type is Kind.AUTO else wanted.type
         size = (target.width, target.height)
-        if target.kind is MediaKind.VIDEO:
+        if is_video:
             _check_video(wanted)
             return video_work(model, kind=kind, frames=target.frames or 0, size=size)
         self._check_size(*size, wanted)
@@ -97,6 +101,22 @@ class Colorize:
         loaded = load_painter(chosen, self._services)
         clock.add_cold_start(loaded.cold_start_ms)
         return video.run(chosen, loaded.value, registry)
+
+    def overlap(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> int | None:  # noqa: ARG002 - see there
+        """Enough frames for the smoothing to settle; see ``SegmentedEngine``."""
+        return lead_in(typed(params)) if media.target.kind is MediaKind.VIDEO else None
+
+    def joined(
+        self,
+        model: ModelVersion,
+        params: BaseModel,
+        files: InputFiles,
+        parts: Sequence[EngineResult],
+        context: RunContext,
+    ) -> EngineResult:
+        """One video in colour, with the figures of all parts; see ``SegmentedEngine``."""
+        item = RunItem(model, params, files, context)
+        return join_parts(item, parts, self._services.limits)
 
     def batch_key(
         self, model: ModelVersion, params: BaseModel, media: InputMedia

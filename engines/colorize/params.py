@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from engines.media.delivery import ResultContainer, VideoQuality
 from engines.media.frames import FirstFrame
 from engines.media.resizing import Filter, Fit, Sizing
 
@@ -72,6 +73,8 @@ class ColorizeParams(BaseModel):
         default=0.9,
         description="Of a video: how much of a frame's colour comes from the frame before it.",
     )
+    quality: VideoQuality = None
+    container: ResultContainer = None
     first_frame: FirstFrame = False
     fp16: Flag = Field(
         default=False, description="Half precision, where a variant of the model is registered."

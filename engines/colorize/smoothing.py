@@ -5,6 +5,7 @@ frame before is moved to where its things are now (dense optical flow over the l
 in; where light changed although it was moved, something new is seen and its own colour counts.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,13 @@ LIGHT_SIGMA = 6.0  # L; a moved pixel that differs by this much is another thing
 CUT_AGREEMENT = 0.7
 CUT_CHANGE = 4.0  # mean change of L, after moving
 STATIC_LIGHT = 1.5  # L; below this change a place stands still
+_SETTLED = 0.01  # of a difference in colour is left
 FLOW_PX_MAX = 320  # longer side at which motion is looked for
+
+
+def frames_to_settle(strength: float) -> int:
+    """After how many frames it no longer matters (to a hundredth) what was before them."""
+    return math.ceil(math.log(_SETTLED) / math.log(strength)) if strength > _SETTLED else 1
 
 
 class Flicker:
@@ -29,14 +36,20 @@ class Flicker:
         self._sum = 0.0
         self._count = 0
 
-    def add(self, light: Light, colour: Colour, *, cut: bool) -> None:
+    def add(self, light: Light, colour: Colour, *, cut: bool, counts: bool = True) -> None:
         """Look at the next frame; across a cut nothing is compared."""
-        if self._before is not None and not cut and self._before[0].shape == light.shape:
+        compared = counts and not cut
+        if self._before is not None and compared and self._before[0].shape == light.shape:
             still = np.abs(light - self._before[0]) < STATIC_LIGHT
             change = np.abs(colour - self._before[1]).mean(axis=2)
             self._sum += float(change[still].sum())
             self._count += int(still.sum())
         self._before = (light, colour)
+
+    @property
+    def count(self) -> int:
+        """How many pixels stood still."""
+        return self._count
 
     @property
     def mean(self) -> float | None:
@@ -59,14 +72,17 @@ class Smoother:
         self.raw = Flicker()
         self.smooth = Flicker()
 
-    def next(self, light: Light, colour: Colour) -> Colour:
-        """Return the colour of the next frame; ``light`` is its lightness at the same size."""
+    def next(self, light: Light, colour: Colour, *, counts: bool = True) -> Colour:
+        """Return the colour of the next frame; ``light`` is its lightness at the same size.
+
+        A frame that does not count is in no figure: it leads into those that do.
+        """
         cut, mixed = False, colour
         if self._before is not None:
             cut, mixed = self._mixed(*self._before, light, colour)
-        self.cuts += cut
-        self.raw.add(light, colour, cut=cut)
-        self.smooth.add(light, mixed, cut=cut)
+        self.cuts += cut and counts
+        self.raw.add(light, colour, cut=cut, counts=counts)
+        self.smooth.add(light, mixed, cut=cut, counts=counts)
         self._before = (light, mixed)
         return mixed
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from engines.colorize.looking import Looked, Looker
 from engines.colorize.painters import Painter, Subject
 from engines.colorize.params import Chroma, ColorizeParams, Kind, typed
 from engines.colorize.report import video_work
-from engines.colorize.smoothing import Smoother
+from engines.colorize.smoothing import Smoother, frames_to_settle
 from engines.errors import CanceledError
 from engines.manifest import ModelVersion
-from engines.media.decode import Frame, Pixels
-from engines.media.encode import output_container, output_suffix
+from engines.media.decode import Frame
+from engines.media.delivery import encoding_of
+from engines.media.encoding import output_suffix
 from engines.media.index import VideoIndex, index_video
 from engines.media.limits import MediaLimits
+from engines.media.planes import Pixels
 from engines.media.rows import ArrayRows
 from engines.media.video import VideoWork, read_frames, transform_video
 from engines.metering import StageClock, usage_report
@@ -64,10 +67,13 @@ class VideoRun:
 
         def process(frames: Sequence[Frame]) -> list[Pixels]:
             coloured = self._coloured(frames, painter, size, smoother)
-            self.frames_done += len(coloured)
+            self.frames_done += 0 if frames[0].lead_in else len(coloured)
             return coloured
 
-        path = self.item.context.work_dir / f"colorized{output_suffix(self.index)}"
+        segment = self.item.files.segment
+        encoding = encoding_of(asked.quality, asked.container, in_parts=segment is not None)
+        suffix = ".mp4" if segment else output_suffix(self.index, encoding.container)
+        path = self.item.context.work_dir / f"colorized{suffix}"
         try:
             work = transform_video(
                 self.item.files.target,
@@ -76,12 +82,14 @@ class VideoRun:
                 process=process,
                 batch=BATCH,
                 context=self.item.context,
+                encoding=encoding,
+                segment=segment,
+                lead_in=lead_in(asked),
             )
         except CanceledError as stop:
             usage = self._usage(model, painter, self.frames_done)
             raise CanceledRunError(stop.detail, usage=usage) from stop
-        name = f"{self.item.files.target.stem}-colorized{path.suffix}"
-        file = OutputFile(path, output_container(self.index).media_type, name)
+        file = given_back(self.item, path, work)
         data = self._data(model, work, size, smoother)
         return EngineResult((file,), data, self._usage(model, painter, work.frames))
 
@@ -100,7 +108,7 @@ class VideoRun:
         coloured = []
         for frame, subject, guess in zip(frames, subjects, painted, strict=True):
             with clock.stage("smooth"):
-                colour = smoother.next(subject.light, guess.colour)
+                colour = smoother.next(subject.light, guess.colour, counts=not frame.lead_in)
             with clock.stage("join"):
                 coloured.append(_joined(frame, painter, subject, colour, asked))
         return coloured
@@ -124,16 +132,39 @@ class VideoRun:
                 "unsmoothed": _rounded(smoother.raw.mean),
                 "smoothed": _rounded(smoother.smooth.mean),
                 "unit": "mean change of a and b from frame to frame where light stands still",
+                "pixels": smoother.raw.count,
             },
             "scene_cuts": smoother.cuts,
             "input_size": list(size),
-            "frames": work.frames,
-            "frames_lost": work.frames_lost,
-            "duration_s": round(work.seconds, 6),
-            "width": work.width,
-            "height": work.height,
-            "notes": list(work.notes),
+            **told(work),
         }
+
+
+def lead_in(asked: ColorizeParams) -> int:
+    """How many frames before its own a part must see for its colour to be that of the whole.
+
+    At least one: what changes from frame to frame is measured.
+    """
+    return frames_to_settle(asked.smoothing)
+
+
+def given_back(item: RunItem, path: Path, work: VideoWork) -> OutputFile:
+    """The video in colour, named after its source."""
+    assert work.container is not None  # noqa: S101 - it was encoded
+    name = f"{item.files.target.stem}-colorized{path.suffix}"
+    return OutputFile(path, work.container.media_type, name)
+
+
+def told(work: VideoWork) -> dict[str, Any]:
+    """What the result says of the video itself."""
+    return {
+        "frames": work.frames,
+        "frames_lost": work.frames_lost,
+        "duration_s": round(work.seconds, 6),
+        "width": work.width,
+        "height": work.height,
+        "notes": list(work.notes),
+    }
 
 
 def _joined(

@@ -1,11 +1,12 @@
 """The detect engine: plan, run one picture or video, run many pictures together."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from pydantic import BaseModel
 
 from engines.detect.classes import check_classes
+from engines.detect.joining import join_parts
 from engines.detect.models import inference_size, load_detector, load_lanes
 from engines.detect.params import DetectParams, typed
 from engines.detect.pictures import Begun, Lane, PictureRuns, picture_key
@@ -13,6 +14,7 @@ from engines.detect.report import work_of
 from engines.detect.videos import VideoRun
 from engines.manifest import Manifest, ModelVersion
 from engines.many import run_alone
+from engines.media.delivery import check_delivery
 from engines.media.frames import check_single
 from engines.metering import StageClock
 from engines.overlap import Stages, run_overlapped
@@ -46,8 +48,11 @@ class DetectEngine:
         """One image, or every frame of the video, at the inference size."""
         asked, target = typed(params), media.target
         check_single(target, first_frame=asked.first_frame)
+        is_video = target.kind is MediaKind.VIDEO
+        gives_video = is_video and asked.annotate
+        check_delivery(asked.quality, asked.container, gives_video=gives_video)
         size = inference_size(model, asked.size)
-        count = 1 if target.kind is MediaKind.IMAGE else target.frames or 0
+        count = target.frames or 0 if is_video else 1
         return work_of(model, target.kind, count, size)
 
     def run(
@@ -68,6 +73,22 @@ class DetectEngine:
         begun = runs.prepare(item, clock)
         [raw] = loaded.value.infer([begun.ready])
         return runs.finish(begun, raw)
+
+    def overlap(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> int | None:  # noqa: ARG002 - see there
+        """Every frame is seen alone; see ``SegmentedEngine``."""
+        return 0 if media.target.kind is MediaKind.VIDEO else None
+
+    def joined(
+        self,
+        model: ModelVersion,
+        params: BaseModel,
+        files: InputFiles,
+        parts: Sequence[EngineResult],
+        context: RunContext,
+    ) -> EngineResult:
+        """One video, one log, one export of each kind; see ``SegmentedEngine``."""
+        item = RunItem(model, params, files, context)
+        return join_parts(item, typed(params), parts, self._services.limits)
 
     def batch_key(
         self, model: ModelVersion, params: BaseModel, media: InputMedia

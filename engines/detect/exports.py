@@ -5,7 +5,7 @@ Both are written picture by picture, so that memory does not grow with a video.
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,13 @@ class Export(Protocol):
 
     def add(self, name: str, detections: Sequence[Detection]) -> None:
         """The next picture."""
+
+    @property
+    def file_name(self) -> str:
+        """Of the finished file."""
+
+    def add_part(self, path: Path, names: Sequence[str]) -> None:
+        """What the same export of the next part of a video holds, its pictures named anew."""
 
     def close(self) -> OutputFile:
         """Finish the file."""
@@ -76,31 +83,50 @@ class Exports:
         for export in self._exports:
             export.add(name, detections)
 
+    def add_part(self, paths: Mapping[str, Path], names: Sequence[str]) -> None:
+        """The same exports of the next part of a video, by file name; its pictures' names."""
+        for export in self._exports:
+            export.add_part(paths[export.file_name], names)
+
 
 class CocoFile:
     """A dataset as COCO defines it, with the ``score`` of each annotation."""
 
     def __init__(self, path: Path, *, size: tuple[int, int], labels: Sequence[str]) -> None:
-        self._path, self._size, self._labels = path, size, labels
+        self._path, self._size = path, size
+        self._categories = [{"id": at, "name": name} for at, name in enumerate(labels) if name]
         with ExitStack() as stack:
             self._file: TextIO = stack.enter_context(path.open("w", encoding="utf-8"))
             self._file.write('{"annotations": [')
             self._open = stack.pop_all()
         self._names: list[str] = []
         self._annotations = 0
+        self.file_name = path.name
 
     def add(self, name: str, detections: Sequence[Detection]) -> None:
         """The next picture."""
         self._names.append(name)
         for detection in detections:
-            self._annotations += 1
-            annotation = {
-                "id": self._annotations,
-                "image_id": len(self._names),
-                **coco_annotation(detection),
-            }
-            comma = "," if self._annotations > 1 else ""
-            self._file.write(f"{comma}\n{json.dumps(annotation, separators=(',', ':'))}")
+            self._write(len(self._names), coco_annotation(detection))
+
+    def add_part(self, path: Path, names: Sequence[str]) -> None:
+        """The annotations of the next part, counted on from ours; its categories are ours."""
+        before = len(self._names)
+        self._names.extend(names)
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:  # one annotation a line, then everything else, as written below
+                if line.startswith('{"id"'):
+                    annotation = json.loads(line.rstrip(",\n"))
+                    del annotation["id"]
+                    self._write(before + annotation.pop("image_id"), annotation)
+                elif line.startswith("], "):
+                    self._categories = json.loads("{" + line[len("], ") :])["categories"]
+
+    def _write(self, image: int, annotation: Mapping[str, Any]) -> None:
+        self._annotations += 1
+        numbered = {"id": self._annotations, "image_id": image, **annotation}
+        comma = "," if self._annotations > 1 else ""
+        self._file.write(f"{comma}\n{json.dumps(numbered, separators=(',', ':'))}")
 
     def close(self) -> OutputFile:
         """Write images and categories behind the annotations."""
@@ -109,10 +135,8 @@ class CocoFile:
             {"id": number, "file_name": name, "width": width, "height": height}
             for number, name in enumerate(self._names, start=1)
         ]
-        categories = [{"id": at, "name": name} for at, name in enumerate(self._labels) if name]
-        self._file.write(
-            f'\n], "images": {json.dumps(images)}, "categories": {json.dumps(categories)}}}\n'
-        )
+        categories = json.dumps(self._categories)
+        self._file.write(f'\n], "images": {json.dumps(images)}, "categories": {categories}}}\n')
         self._open.close()
         return OutputFile(self._path, "application/json", self._path.name)
 
@@ -123,10 +147,15 @@ class YoloFile:
     def __init__(self, path: Path, *, size: tuple[int, int]) -> None:
         self._path, self._size = path, size
         self._lines: list[str] = []
+        self.file_name = path.name
 
     def add(self, name: str, detections: Sequence[Detection]) -> None:  # noqa: ARG002 - one picture
         """The picture."""
         self._lines += [yolo_line(each, self._size) for each in detections]
+
+    def add_part(self, path: Path, names: Sequence[str]) -> None:  # noqa: ARG002 - of a picture
+        """A picture has no parts."""
+        raise ValueError("only videos are done in parts")
 
     def close(self) -> OutputFile:
         """Write them."""
@@ -142,11 +171,18 @@ class YoloArchive:
         with ExitStack() as stack:
             self._archive = stack.enter_context(zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED))
             self._open = stack.pop_all()
+        self.file_name = path.name
 
     def add(self, name: str, detections: Sequence[Detection]) -> None:
         """The next frame."""
         lines = "".join(yolo_line(each, self._size) for each in detections)
         self._archive.writestr(f"{name}.txt", lines)
+
+    def add_part(self, path: Path, names: Sequence[str]) -> None:
+        """The frames of the next part, under their names in the whole."""
+        with zipfile.ZipFile(path) as part:
+            for entry, name in zip(part.infolist(), names, strict=True):
+                self._archive.writestr(f"{name}.txt", part.read(entry))
 
     def close(self) -> OutputFile:
         """Write the directory of the archive."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engines.detect.detection import Question
 from engines.errors import EngineFaultError
+from engines.media.delivery import ResultContainer, VideoQuality
 from engines.media.frames import FirstFrame
 
 STRIDE = 32
@@ -63,6 +64,8 @@ class DetectParams(BaseModel):
             "with its grey borders."
         ),
     )
+    quality: VideoQuality = None
+    container: ResultContainer = None
     first_frame: FirstFrame = False
     export: tuple[ExportFormat, ...] = Field(
         default=(),

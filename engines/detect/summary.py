@@ -55,10 +55,21 @@ class FrameLog:
 
     def add(self, pts_s: float, detections: Sequence[Detection]) -> None:
         """The next frame, in order."""
+        self._append(round(pts_s, 6), [detection.as_json() for detection in detections])
+
+    def add_part(self, path: Path) -> None:
+        """The frames of the log of the next part of a video."""
+        with path.open(encoding="utf-8") as lines:
+            next(lines)
+            for line in lines:  # one frame a line, as written below
+                if line.startswith('{"frame"'):
+                    frame = json.loads(line.rstrip(",\n"))
+                    self._append(frame["pts_s"], frame["predictions"])
+
+    def _append(self, pts_s: float, found: list[dict[str, Any]]) -> None:
         if self._file is None:
             raise ValueError("use FrameLog as a context manager")
-        frame = {"frame": self._frames, "pts_s": round(pts_s, 6)}
-        found = [detection.as_json() for detection in detections]
+        frame = {"frame": self._frames, "pts_s": pts_s}
         line = json.dumps({**frame, "predictions": found}, separators=(",", ":"))
         self._file.write(f"{',' if self._frames else ''}\n{line}")
         self._frames += 1

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from engines.detect.detection import Detection, Pixels, Question
 from engines.detect.detector import Detector, detect_frames
@@ -12,7 +14,8 @@ from engines.detect.report import result, usage
 from engines.detect.summary import FrameLog
 from engines.errors import CanceledError
 from engines.media.decode import Frame
-from engines.media.encode import output_container, output_suffix
+from engines.media.delivery import encoding_of
+from engines.media.encoding import output_suffix
 from engines.media.index import VideoIndex, index_video
 from engines.media.limits import MediaLimits
 from engines.media.video import VideoWork, scan_video, transform_video
@@ -28,6 +31,7 @@ from engines.spec import (
 
 FoundIn = Callable[[Sequence[Frame]], list[list[Detection]]]
 
+LOG_NAME = "detections.json"
 _BATCH = 4  # frames per network run, where the network takes batches
 
 
@@ -49,21 +53,14 @@ class VideoRun:
         size = (index.width, index.height)
         labels = self.detector.labels
         exports = Exports(self.asked.export, folder, size=size, labels=labels, many=True)
-        log = FrameLog(folder / "detections.json")
+        log = FrameLog(folder / LOG_NAME)
         try:
             with log, exports:
                 work, files = self._walk(index, log, exports)
         except CanceledError as stop:
             raise CanceledRunError(stop.detail, usage=self._usage(log.frames)) from stop
-        listing = OutputFile(log.path, "application/json", "detections.json")
-        data = {
-            **log.summary(),
-            "duration_s": round(work.seconds, 6),
-            "width": work.width,
-            "height": work.height,
-            "frames_lost": work.frames_lost,
-            "notes": list(work.notes),
-        }
+        listing = OutputFile(log.path, "application/json", LOG_NAME)
+        data = {**log.summary(), **told(work)}
         return result(
             self.item.model,
             self.question.size,
@@ -108,6 +105,7 @@ class VideoRun:
             look=look,
             batch=_BATCH,
             context=self.item.context,
+            segment=self.item.files.segment,
         )
 
     def _annotate(
@@ -115,14 +113,19 @@ class VideoRun:
     ) -> tuple[VideoWork, tuple[OutputFile, ...]]:
         painter = Painter(width=index.width, height=index.height)
 
-        def process(frames: Sequence[Frame]) -> list[Pixels]:
-            drawn = []
+        def process(frames: Sequence[Frame]) -> list[Frame | Pixels]:
+            drawn: list[Frame | Pixels] = []
             for frame, found in zip(frames, found_in(frames), strict=True):
                 with self.clock.aside("draw"):
-                    drawn.append(painter.draw(frame.pixels, found))
+                    drawn.append(painter.draw(frame.pixels, found) if found else frame)
             return drawn
 
-        path = self.item.context.work_dir / f"annotated{output_suffix(index)}"
+        segment = self.item.files.segment
+        encoding = encoding_of(
+            self.asked.quality, self.asked.container, in_parts=segment is not None
+        )
+        suffix = ".mp4" if segment else output_suffix(index, encoding.container)
+        path = self.item.context.work_dir / f"annotated{suffix}"
         work = transform_video(
             self.item.files.target,
             path,
@@ -130,5 +133,24 @@ class VideoRun:
             process=process,
             batch=_BATCH,
             context=self.item.context,
+            encoding=encoding,
+            segment=segment,
         )
-        return work, (OutputFile(path, output_container(index).media_type, path.name),)
+        return work, (annotated(path, work),)
+
+
+def annotated(path: Path, work: VideoWork) -> OutputFile:
+    """The video with everything drawn, as it is given back."""
+    assert work.container is not None  # noqa: S101 - it was encoded
+    return OutputFile(path, work.container.media_type, path.name)
+
+
+def told(work: VideoWork) -> dict[str, Any]:
+    """What the result says of the video itself."""
+    return {
+        "duration_s": round(work.seconds, 6),
+        "width": work.width,
+        "height": work.height,
+        "frames_lost": work.frames_lost,
+        "notes": list(work.notes),
+    }

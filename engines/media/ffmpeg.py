@@ -26,6 +26,7 @@ from engines.errors import EngineFaultError
 _PR_SET_PDEATHSIG = 1
 _OLDEST_LIBAVFORMAT = 60  # ffmpeg 6.0: first with -stats_enc_post
 _TAIL_LINES = 200
+_DEVICE_ADDRESSES = 4 * 1024**4  # bytes
 _TAIL_LINE_CHARS = 1000
 FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts")
 # Quotes nothing of ours: keys, tokens and database addresses stay out of a decoder's reach.
@@ -71,6 +72,11 @@ class Bounds:
     memory_bytes: int = 16 * 1024**3  # address space, which is several times the memory in use
     cpu_s: int = 24 * 3600
     file_bytes: int = 64 * 1024**3
+
+    @classmethod
+    def on_device(cls) -> "Bounds":
+        """For a process that uses a GPU: its driver reserves far more addresses than it fills."""
+        return cls(memory_bytes=_DEVICE_ADDRESSES)
 
 
 def reading(demuxer: str) -> dict[str, str | int]:

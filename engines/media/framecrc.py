@@ -30,6 +30,7 @@ class Table:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # width, height
     sample_aspects: dict[int, Fraction] = field(default_factory=dict)  # absent: unknown
     codecs: dict[int, str] = field(default_factory=dict)
+    extradata: dict[int, str] = field(default_factory=dict)  # size and checksum
 
     def read(self, lines: Iterable[bytes]) -> Iterator[Packet]:
         """Yield packets in the order of the file, collecting the header lines on the way."""
@@ -55,6 +56,8 @@ class Table:
                 above, below = (int(part) for part in value.split("/"))
                 if above > 0 and below > 0:
                     self.sample_aspects[int(stream)] = Fraction(above, below)
+            case "extradata":
+                self.extradata[int(stream)] = value
             case "codec_id":
                 self.codecs[int(stream)] = value
 

@@ -50,7 +50,7 @@ class VideoIndex:
     picture: Picture
     tracks: tuple[Track, ...]  # sound and subtitles
     exact: bool = True  # False: some packets may be hidden, pts is an upper bound
-    keys: tuple[int, ...] = ()  # pts at which decoding can begin, ascending; the first frame's too
+    keys: tuple[int, ...] = ()  # pts of key frames, ascending; none where packets have no times
 
     @property
     def frames(self) -> int:
@@ -263,8 +263,7 @@ def _ascending(frames: Iterable[Packet]) -> tuple[int, ...]:
 
 def _keys(packets: Iterable[Packet], pts: tuple[int, ...]) -> tuple[int, ...]:
     """Return the times of key frames; of packets without a time of their own nothing is known."""
-    shown = set(pts)
-    return tuple(sorted({pts[0], *(each.pts for each in packets if each.key)} & shown))
+    return tuple(sorted({each.pts for each in packets if each.key} & set(pts)))
 
 
 def _last_duration(frames: Iterable[Packet], pts: tuple[int, ...]) -> int:

@@ -56,7 +56,7 @@ def _packet(startcode: bytes, payload: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RawPictures:
-    """A stream of packed BGR pictures, 8 bits per channel.
+    """A stream of packed BGR pictures, 8 bits per channel, or of planes (4:2:0).
 
     ``time_base`` is the length of one tick in seconds. ``sample_aspect`` is the shape of one
     pixel (width over height), ``None`` if unknown.
@@ -66,6 +66,7 @@ class RawPictures:
     height: int
     time_base: Fraction
     sample_aspect: Fraction | None = None
+    planes: bool = False
 
     def header(self) -> bytes:
         """Return what comes before the first frame."""
@@ -77,8 +78,13 @@ class RawPictures:
             raise ValueError("NUT has no negative timestamps: shift the stream")
         sync = _packet(_SYNCPOINT, number(pts) + number(0))
         # Frame code 0; timestamps are absolute, hence the + 1 (one more than 1 << msb_pts_shift).
-        head = b"\0" + number(pts + 1) + number(self.width * self.height * 3)
+        head = b"\0" + number(pts + 1) + number(self._bytes)
         return sync + head + checksum(head)
+
+    @property
+    def _bytes(self) -> int:
+        pixels = self.width * self.height
+        return pixels * 3 // 2 if self.planes else pixels * 3
 
     def _main(self) -> bytes:
         base = self.time_base
@@ -93,7 +99,7 @@ class RawPictures:
     def _stream(self) -> bytes:
         aspect = self.sample_aspect
         sample = (aspect.numerator, aspect.denominator) if aspect else (0, 0)
-        start = b"".join(map(number, (0, 0, 4))) + b"BGR\x18"
+        start = b"".join(map(number, (0, 0, 4))) + (b"I420" if self.planes else b"BGR\x18")
         # Time base 0, absolute timestamps, any distance between frames, no reordering, no flags.
         middle = b"".join(map(number, (0, 0, 1 << 30, 0, 0, 0)))
         return start + middle + b"".join(map(number, (self.width, self.height, *sample, 0)))

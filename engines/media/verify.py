@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Protocol
@@ -9,8 +10,7 @@ from typing import IO, Protocol
 import ffmpeg
 
 from engines.errors import EngineFaultError
-from engines.media.containers import AVI, MPEGTS, Container
-from engines.media.encode import output_container
+from engines.media.containers import AVI, MP4, MPEGTS, Container
 from engines.media.ffmpeg import Bounds, command, reading, run
 from engines.media.framecrc import Table
 from engines.media.index import VideoIndex, timestamps
@@ -22,8 +22,36 @@ class _Patience(Protocol):
     def checkpoint(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The pictures of a written file."""
+
+    pts: tuple[int, ...]  # ascending
+    time_base: Fraction
+    extradata: str  # what a decoder must know before the first packet; parts of one video agree
+
+
+def verify_part(path: Path, *, index: VideoIndex, pts: Sequence[int]) -> None:
+    """Check one part of a video: every frame that was encoded, at exactly its tick.
+
+    Raises:
+        EngineFaultError: ``video_verify_failed``.
+    """
+    found = read_stream(path, MP4)
+    if found.time_base != Fraction(1, index.time_base.denominator):
+        raise _failed("its clock is not that of the source")
+    if found.pts != tuple(each * index.time_base.numerator for each in pts):
+        raise _failed(f"{len(found.pts)} of {len(pts)} frames were written, or not at their times")
+
+
 def verify_copy(
-    source: Path, destination: Path, *, index: VideoIndex, pts: Sequence[int], context: _Patience
+    source: Path,
+    destination: Path,
+    container: Container,
+    *,
+    index: VideoIndex,
+    pts: Sequence[int],
+    context: _Patience,
 ) -> None:
     """Compare a written video with its source; ``pts`` are the ticks that were encoded.
 
@@ -33,14 +61,14 @@ def verify_copy(
     Raises:
         EngineFaultError: ``video_verify_failed``, naming what differs.
     """
-    container = output_container(index)
-    found, time_base = _times(destination, container)
+    written = read_stream(destination, container)
+    found, time_base = written.pts, written.time_base
     context.checkpoint()
     if len(found) != len(pts):
         raise _failed(f"{len(found)} of {len(pts)} frames were written")
     tick = max(time_base, index.time_base) if time_base != index.time_base else Fraction(0)
-    for wanted, written in zip(pts, found, strict=True):
-        if abs(wanted * index.time_base - written * time_base) > tick:
+    for wanted, there in zip(pts, found, strict=True):
+        if abs(wanted * index.time_base - there * time_base) > tick:
             raise _failed(f"the frame at {index.seconds(wanted):.6f} s moved")
     audio = [track.position for track in index.tracks if track.kind == "audio"]
     if not audio:
@@ -59,14 +87,16 @@ def _failed(what: str) -> EngineFaultError:
     return EngineFaultError(f"the written video is wrong: {what}", code="video_verify_failed")
 
 
-def _times(path: Path, container: Container) -> tuple[list[int], Fraction]:
+def read_stream(path: Path, container: Container) -> Stream:
+    """Read the times of a written file's pictures; raises as ``verify_part``."""
     table, times = Table(), list[int]()
 
     def read(stream: IO[bytes]) -> None:
         times.extend(packet.pts for packet in table.read(stream) if not packet.discard)
 
     _list(path, container, ["V:0"], read)
-    return sorted(times), table.time_bases.get(0, Fraction(1))
+    time_base = table.time_bases.get(0, Fraction(1))
+    return Stream(tuple(sorted(times)), time_base, table.extradata.get(0, ""))
 
 
 def _sound(path: Path, container: Container, streams: list[str]) -> list[tuple[int, str]]:

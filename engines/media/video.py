@@ -4,40 +4,33 @@ Three things happen at once: a thread decodes, the caller's thread processes, a 
 Between them waits one batch each, so memory does not depend on the length of the video.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
 
 import numpy as np
 
 from engines.errors import EngineFaultError, InvalidInputError
-from engines.media.channel import Channel, ChannelClosedError
-from engines.media.containers import Container
-from engines.media.decode import Decoder, Frame, Pixels
-from engines.media.encode import Encoder, Encoding, output_container
+from engines.media.containers import MP4, Container
+from engines.media.decode import Decoder, Frame, Span
+from engines.media.encoding import Encoding, output_container
 from engines.media.index import VideoIndex
-from engines.media.verify import verify_copy
+from engines.media.planes import Pixels
+from engines.media.stages import Feed, Sink, VideoContext
+from engines.media.verify import verify_copy, verify_part
+from engines.spec import Segment
+
+__all__ = ["Process", "VideoContext", "VideoWork", "read_frames", "scan_video", "transform_video"]
 
 _BATCH_BYTES = 64 * 1024 * 1024  # of pixels; five batches are alive at the same time
+_FRAME_BYTES = 4.5  # per pixel: planes, and BGR for whoever looks
 _FEW_LOST = 8  # frames before the first key frame that no decoder can show
 _LOST_SHARE = 0.05
 
-Process = Callable[[Sequence[Frame]], Sequence[Pixels]]
+# A frame itself, given back in place of a picture, is stored as it was, without conversion.
+Process = Callable[[Sequence[Frame]], Sequence[Frame | Pixels]]
 Look = Callable[[Sequence[Frame]], None]
-
-
-class VideoContext(Protocol):
-    """The part of ``RunContext`` that is needed here."""
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        """Tell how far the run is."""
-
-    def checkpoint(self) -> None:
-        """Raise ``CanceledError`` if the run must stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +55,28 @@ def read_frames(path: Path, index: VideoIndex) -> Iterator[Frame]:
     """
     with Decoder(path, index) as decoder:
         yield from decoder.frames()
-        _finish(decoder, index)
+        _finish(decoder, index, index.frames)
 
 
 def scan_video(
-    source: Path, *, index: VideoIndex, look: Look, batch: int, context: VideoContext
+    source: Path,
+    *,
+    index: VideoIndex,
+    look: Look,
+    batch: int,
+    context: VideoContext,
+    segment: Segment | None = None,
+    lead_in: int = 0,
 ) -> VideoWork:
-    """Show every frame to ``look`` in batches and write nothing; raises as ``read_frames``."""
-    with Decoder(source, index) as decoder:
-        done = _drive(decoder, index, batch, context, look)
-        lost = _finish(decoder, index)
-    return VideoWork(done, index.duration_s, index.width, index.height, lost)
+    """Show every frame to ``look`` in batches and write nothing; raises as ``read_frames``.
+
+    With ``segment`` these are its frames alone, after ``lead_in`` frames before it.
+    """
+    frames = segment.frames if segment else index.frames
+    with Decoder(source, index, span=_span(index, segment, lead_in)) as decoder:
+        done = _drive(decoder, index, look, context, batch=batch, of=frames)
+        lost = _finish(decoder, index, frames)
+    return VideoWork(done, _seconds(index, segment), index.width, index.height, lost)
 
 
 def transform_video(
@@ -84,209 +88,123 @@ def transform_video(
     batch: int,
     context: VideoContext,
     encoding: Encoding | None = None,
+    segment: Segment | None = None,
+    lead_in: int = 0,
 ) -> VideoWork:
     """Write ``source`` with every frame replaced by what ``process`` makes of it.
 
     Each frame keeps its exact timestamp, sound and subtitles are copied byte for byte, the shape
     and colour of pixels are kept, rotation is applied and its tag cleared. ``process`` gets up to
-    ``batch`` frames (fewer if they are large) and returns as many pictures of the same size; it
-    runs in the calling thread. The container of the result is ``output_container(index)``,
-    whatever ``destination`` is called. On any error the destination does not exist.
+    ``batch`` frames (fewer if they are large) and returns for each a picture of the same size, or
+    the frame itself where nothing changes; it runs in the calling thread. The container of the
+    result is ``output_container``, whatever ``destination`` is called. On any error the
+    destination does not exist.
+
+    With ``segment`` the result is that part: an MP4 of pictures alone, each at its time in the
+    whole, for ``join_segments``. ``process`` gets ``lead_in`` frames before it too, marked so, in
+    batches of their own; what it makes of them is dropped.
 
     Raises:
-        InvalidInputError: as ``read_frames``.
+        InvalidInputError: as ``read_frames``; ``container_unsuitable``.
         CanceledError: from ``context.checkpoint``, which is called at least every half second.
         ExhaustedError: memory or disk ran out here.
         EngineFaultError: the encoder failed, ``process`` broke its promise, or the result is not
             what was asked for (codes ``video_encode_failed``, ``frames_mismatch``,
             ``video_verify_failed``).
     """
+    chosen = encoding or Encoding()
+    container = MP4 if segment else output_container(index, chosen.container)
+    frames = segment.frames if segment else index.frames
     try:
         with ExitStack() as stack:
-            decoder = stack.enter_context(Decoder(source, index))
-            sink = stack.enter_context(
-                _Sink(source, destination, index, encoding or Encoding(), context)
-            )
+            span = _span(index, segment, lead_in)
+            decoder = stack.enter_context(Decoder(source, index, span=span))
+            sink = stack.enter_context(Sink(source, destination, index, chosen, context, segment))
 
-            def handle(frames: Sequence[Frame]) -> None:
-                sink.put(frames, _checked(process(frames), frames))
+            def handle(some: Sequence[Frame]) -> None:
+                pictures = _checked(process(some), some)
+                if not some[0].lead_in:
+                    sink.put(some, pictures)
 
-            done = _drive(decoder, index, batch, context, handle)
-            lost = _finish(decoder, index)
+            done = _drive(decoder, index, handle, context, batch=batch, of=frames)
+            lost = _finish(decoder, index, frames)
             sink.finish()
-        verify_copy(source, destination, index=index, pts=sink.written, context=context)
+        if segment:
+            verify_part(destination, index=index, pts=sink.written)
+        else:
+            verify_copy(
+                source, destination, container, index=index, pts=sink.written, context=context
+            )
     except BaseException:
         destination.unlink(missing_ok=True)
         raise
-    seconds, notes = index.duration_s, _notes(index)
-    container = output_container(index)
+    seconds, notes = _seconds(index, segment), kept_less(index)
     return VideoWork(done, seconds, index.width, index.height, lost, container, notes)
 
 
+def _span(index: VideoIndex, segment: Segment | None, lead_in: int) -> Span | None:
+    if segment is None:
+        return None
+    first = max(0, segment.first_frame - lead_in)
+    own_from = segment.start_pts if first < segment.first_frame else None
+    return Span(first, index.pts[first], segment.end_pts, own_from)
+
+
+def _seconds(index: VideoIndex, segment: Segment | None) -> float:
+    if segment is None:
+        return index.duration_s
+    end = segment.end_pts
+    if end is None:
+        end = index.pts[-1] + index.last_duration
+    return float((end - segment.start_pts) * index.time_base)
+
+
 def _drive(
-    decoder: Decoder, index: VideoIndex, batch: int, context: VideoContext, handle: Look
+    decoder: Decoder, index: VideoIndex, handle: Look, context: VideoContext, *, batch: int, of: int
 ) -> int:
     """Hand all frames to ``handle`` while a thread decodes ahead; return how many there were."""
-    ahead = max(1, min(batch, _BATCH_BYTES // (index.width * index.height * 3)))
+    ahead = max(1, min(batch, int(_BATCH_BYTES / (index.width * index.height * _FRAME_BYTES))))
     done = 0
-    with _Feed(decoder, ahead) as feed:
+    with Feed(decoder, ahead) as feed:
         while frames := feed.take(context):
             context.checkpoint()
             handle(frames)
-            done += len(frames)
-            context.progress(done, max(done, index.frames), "frames")
+            if not frames[0].lead_in:
+                done += len(frames)
+                context.progress(done, max(done, of), "frames")
     return done
 
 
-class _Feed:
-    """The thread that decodes one batch ahead."""
-
-    def __init__(self, decoder: Decoder, batch: int) -> None:
-        self._decoder = decoder
-        self._batch = batch
-        self._channel: Channel[list[Frame]] = Channel(depth=1)
-        self._thread = threading.Thread(target=self._read, name="video-decode", daemon=True)
-
-    def _read(self) -> None:
-        frames: list[Frame] = []
-        try:
-            for frame in self._decoder.frames():
-                frames.append(frame)
-                if len(frames) == self._batch:
-                    self._channel.put(frames)
-                    frames = []
-            if frames:
-                self._channel.put(frames)
-            self._channel.end()
-        except ChannelClosedError:
-            return
-        except Exception as error:  # noqa: BLE001 - raised again by take, in the caller's thread
-            self._channel.fail(error)
-
-    def take(self, context: VideoContext) -> list[Frame] | None:
-        """Return the next batch, or ``None`` after the last one."""
-        return self._channel.get(idle=context.checkpoint)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._channel.leave()
-        if error is not None:
-            self._decoder.kill()
-        self._thread.join()
-
-
-@dataclass(slots=True)
-class _Sink:
-    """The thread that encodes one batch behind; the encoder starts with the first frame."""
-
-    source: Path
-    destination: Path
-    index: VideoIndex
-    encoding: Encoding
-    context: VideoContext
-    written: list[int] = field(default_factory=list)  # pts of what was encoded
-    _channel: Channel[list[tuple[int, Pixels]]] = field(default_factory=lambda: Channel(depth=1))
-    _encoder: Encoder | None = None
-    _thread: threading.Thread | None = None
-    _error: Exception | None = None
-
-    def put(self, frames: Sequence[Frame], pictures: Sequence[Pixels]) -> None:
-        """Hand over one batch; raises what the encoder failed with."""
-        if self._encoder is None:
-            self._start(frames[0].pts)
-        pairs = [(frame.pts, pixels) for frame, pixels in zip(frames, pictures, strict=True)]
-        try:
-            self._channel.put(pairs, idle=self.context.checkpoint)
-        except ChannelClosedError:
-            self._raise()
-        self.written.extend(frame.pts for frame in frames)
-
-    def finish(self) -> None:
-        """Wait until everything is on disk."""
-        self._channel.end()
-        while self._thread and self._thread.is_alive():
-            self._thread.join(timeout=0.5)
-            self.context.checkpoint()
-        self._raise()
-
-    def _start(self, first_pts: int) -> None:
-        # In this thread: the process dies with the thread that started it.
-        self._encoder = Encoder(
-            self.source,
-            self.destination,
-            index=self.index,
-            first_pts=first_pts,
-            encoding=self.encoding,
-        )
-        self._thread = threading.Thread(target=self._write, name="video-encode", daemon=True)
-        self._thread.start()
-
-    def _write(self) -> None:
-        assert self._encoder is not None  # noqa: S101 - started together
-        try:
-            while pairs := self._channel.get():
-                for pts, pixels in pairs:
-                    self._encoder.write(pts, pixels)
-            self._encoder.finish()
-        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._error = error
-            self._channel.leave()
-
-    def _raise(self) -> None:
-        if self._error:
-            raise self._error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._encoder is None:
-            return
-        self._channel.end()
-        if error is not None:
-            self._encoder.kill()
-        if self._thread:
-            self._thread.join()
-        with suppress(BrokenPipeError):
-            self._encoder.__exit__(kind, error, trace)
-
-
-def _checked(pictures: Sequence[Pixels], frames: Sequence[Frame]) -> list[Pixels]:
+def _checked(pictures: Sequence[Frame | Pixels], frames: Sequence[Frame]) -> list[Frame | Pixels]:
     """Insist on one picture per frame, of the same size."""
-    shape = frames[0].pixels.shape
+    shape = (frames[0].height, frames[0].width, 3)
     fits = len(pictures) == len(frames) and all(
-        picture.shape == shape and picture.dtype == np.uint8 for picture in pictures
+        picture is frame
+        if isinstance(picture, Frame)
+        else picture.shape == shape and picture.dtype == np.uint8
+        for picture, frame in zip(pictures, frames, strict=True)
     )
     if not fits:
         detail = f"an engine must return {len(frames)} pictures of shape {shape}, 8 bits each"
         raise EngineFaultError(detail, code="frames_mismatch")
-    return [np.ascontiguousarray(picture) for picture in pictures]
+    return [
+        picture if isinstance(picture, Frame) else np.ascontiguousarray(picture)
+        for picture in pictures
+    ]
 
 
-def _finish(decoder: Decoder, index: VideoIndex) -> int:
+def _finish(decoder: Decoder, index: VideoIndex, expected: int) -> int:
     """Return how many frames were lost to damage; refuse when they are many."""
     decoder.finish()
-    lost = max(0, index.frames - decoder.decoded)
-    if index.exact and lost > max(_FEW_LOST, index.frames * _LOST_SHARE):
-        detail = f"{lost} of {index.frames} frames cannot be decoded: upload an undamaged copy"
+    lost = max(0, expected - decoder.decoded)
+    if index.exact and lost > max(_FEW_LOST, expected * _LOST_SHARE):
+        detail = f"{lost} of {expected} frames cannot be decoded: upload an undamaged copy"
         raise InvalidInputError(detail, code="video_damaged")
     return lost if index.exact else 0
 
 
-def _notes(index: VideoIndex) -> tuple[str, ...]:
+def kept_less(index: VideoIndex) -> tuple[str, ...]:
+    """Say what a result keeps less of than its source had."""
     notes = []
     if index.picture.bit_depth > 8:  # noqa: PLR2004 - bits
         notes.append(f"{index.picture.bit_depth}-bit colour was processed and stored in 8 bits")

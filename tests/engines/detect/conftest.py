@@ -1,13 +1,16 @@
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import skimage
 from numpy.typing import NDArray
 
 from engines.detect.params import DetectParams
+from engines.media.ffmpeg import find_ffmpeg
 from engines.media.images import read_image
 from engines.media.limits import MediaLimits
 from engines.media.probe import probe
@@ -77,3 +80,20 @@ def run(context: RunContext) -> Callable[..., tuple[Work, EngineResult]]:
         return plan, engine.run(version, asked, InputFiles(path, info), context)
 
     return go
+
+
+@pytest.fixture(scope="session")
+def keyed_faces(tmp_path_factory: pytest.TempPathFactory, scenes) -> Path:
+    """A face that wanders in and out of the picture, with a key frame every five frames."""
+    folder = tmp_path_factory.mktemp("keyed")
+    face = cv2.resize(scenes("astronaut"), (256, 256))
+    for number in range(20):
+        picture = np.full((256, 320, 3), 60, np.uint8)
+        if number % 10 < 7:
+            picture[:, number * 3 : number * 3 + 256] = face
+        assert cv2.imwrite(str(folder / f"{number:03}.png"), picture)
+    path = folder / "faces.mp4"
+    command = [find_ffmpeg(), "-v", "error", "-framerate", "10", "-i", str(folder / "%03d.png")]
+    command += ["-g", "5", "-sc_threshold", "0", "-pix_fmt", "yuv420p", str(path)]
+    subprocess.run(command, check=True)
+    return path

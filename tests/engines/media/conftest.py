@@ -49,6 +49,25 @@ RECIPES = {
     "tall.ts": "-f lavfi -i testsrc=s=108x192:r=25:d=1 -c:v libx264 -f mpegts",
     "wide.ts": "-f lavfi -i testsrc=s=192x108:r=25:d=1 -c:v libx264 -f mpegts",
     "large.ts": "-f lavfi -i testsrc=s=384x216:r=25:d=1 -c:v libx264 -f mpegts",
+    # A key frame every eight: what can be cut into parts.
+    "keyed.mp4": f"{PICTURES} {SOUND} {X264} -bf 2 -g 8 -sc_threshold 0 -c:a aac",
+    "keyed_variable.mp4": (
+        f"{PICTURES} {SOUND} -vf select='not(mod(n,3))+lt(n,20)' -fps_mode passthrough {X264}"
+        " -bf 2 -g 6 -sc_threshold 0 -c:a aac -video_track_timescale 30000"
+    ),
+    "keyed_late.mkv": (
+        f"-itsoffset 0.5 {PICTURES} {SOUND} -f srt -i SUBTITLES {X264} -bf 2 -g 8 -c:a libvorbis"
+        " -c:s srt"
+    ),
+    "keyed_open.mp4": (
+        f"{PICTURES} {SOUND} -c:v libx265 -preset ultrafast -pix_fmt yuv420p -c:a aac -x265-params"
+        " keyint=8:min-keyint=8:open-gop=1:bframes=4:scenecut=0:log-level=none"
+    ),
+    "keyed.webm": (
+        f"{PICTURES} {SOUND} -c:v libvpx-vp9 -cpu-used 8 -g 8 -pix_fmt yuv420p -c:a libopus"
+    ),
+    "keyed.mov": f"{PICTURES} {SOUND} -c:v mjpeg -c:a pcm_s16le",
+    "keyed_micro.mp4": f"{PICTURES} {X264} -bf 2 -g 8 -video_track_timescale 1000000",
     "minute.mp4": f"-f lavfi -i testsrc=s=320x180:r=25:d=60 {X264}",
 }
 # name: (made from, arguments before its input, arguments after it)
@@ -57,6 +76,9 @@ DERIVED = {
     "upside_down.mp4": ("constant.mp4", "-display_rotation 180", "-c copy"),
     "cut.mp4": ("constant.mp4", "-ss 0.5", "-c copy"),
     "fast.mp4": ("constant.mp4", "", "-c copy -movflags +faststart"),
+    "keyed_fragments.mp4": ("keyed.mp4", "", "-c copy -movflags +frag_keyframe+empty_moov"),
+    "keyed_turned.mp4": ("keyed.mp4", "-display_rotation -90", "-c copy"),
+    "keyed_cut.mp4": ("keyed_open.mp4", "-ss 0.9", "-c copy"),
     "copy.mkv": ("constant.mp4", "", "-c copy"),
 }
 SUBTITLES = "1\n00:00:00,200 --> 00:00:01,000\nhello\n"

@@ -10,7 +10,8 @@ import pytest
 
 from engines.errors import CanceledError, EngineFaultError, ExhaustedError, InvalidInputError
 from engines.media import video
-from engines.media.encode import Encoding, output_container, output_suffix
+from engines.media.containers import MP4
+from engines.media.encoding import Encoding, output_container, output_suffix
 from engines.media.index import index_video
 from engines.media.verify import verify_copy
 from engines.media.video import read_frames, scan_video, transform_video
@@ -237,7 +238,7 @@ def test_looking_without_writing_visits_every_frame(clip):
 
 
 def test_large_frames_come_in_smaller_batches(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "_BATCH_BYTES", 3 * 192 * 108 * 3)
+    monkeypatch.setattr(video, "_BATCH_BYTES", 192 * 108 * 4.5 * 3)
     sizes = []
 
     def process(frames):
@@ -370,9 +371,9 @@ def test_a_wrong_result_is_not_let_through(clip, tmp_path, make, change):
     make("-i", str(path), "-c", "copy", *options, str(wrong))
     index = index_video(path)
     check = partial(verify_copy, path, index=index, pts=index.pts, context=Watcher())
-    check(path)
+    check(path, MP4)
     with pytest.raises(EngineFaultError) as caught:
-        check(wrong)
+        check(wrong, MP4)
     assert caught.value.code == "video_verify_failed"
 
 
