@@ -56,6 +56,8 @@ class Settings:
     model_memory_bytes: int = 0  # what loaded networks may take; 0: half of the machine
     content_producer: str = "Pixelmeter"  # who is named inside results as their maker
     warm_models: tuple[str, ...] = ()  # engine:model, loaded when a worker starts and kept
+    segment_s: int = 40  # compute time of a segment of a long video; 0: videos are never cut
+    work_disk_bytes: int = 0  # what segments may take of a node's disk; 0: most of what is free
 
     def require_database_url(self) -> str:
         """The database address, or a sentence that says how to get one."""
@@ -106,6 +108,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         model_memory_bytes=_integer(env, "PIXELMETER_MODEL_MEMORY_BYTES", 0),
         content_producer=_producer(env.get("PIXELMETER_CONTENT_PRODUCER", "").strip()),
         warm_models=tuple(_listed(env.get("PIXELMETER_WARM_MODELS", ""))),
+        segment_s=_integer(env, "PIXELMETER_SEGMENT_S", 40),
+        work_disk_bytes=_integer(env, "PIXELMETER_WORK_DISK_BYTES", 0),
     )
 
 

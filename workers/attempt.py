@@ -1,6 +1,5 @@
 """An attempt that is under way: the job it owns, its lease, its folder, its inputs."""
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,14 +16,14 @@ from app.jobs.result_cache import Kept, cache_key, find
 from app.jobs.states import JobStatus
 from engines.spec import RunItem
 from workers.announcement import announce_starts
-from workers.attempt_lease import LEASE_S, AttemptLease
+from workers.attempt_lease import LEASE_S, AttemptLease, Renewal
 from workers.dispatch.publication import DEFAULT_RUNTIME_S
 from workers.faces import TenantEmbeddings
 from workers.inputs import Inputs, locate
 from workers.own_models import model_of
 from workers.run_context import AttemptContext
 from workers.services import Services
-from workers.work_folders import work_root
+from workers.work_folders import work_folder, work_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +81,26 @@ class Attempt:
         self._opened.close()
 
 
-def begin(services: Services, taken: Taken) -> Attempt:
-    """Keep the lease of a claimed job alive and give it a folder."""
+def begin(services: Services, taken: Taken, *, renewal: Renewal | None = None) -> Attempt:
+    """Keep the lease of a claimed job alive and give it a folder.
+
+    ``renewal`` is how, where the lease is not that of the job itself.
+    """
     claimed = taken.claimed
     opened = ExitStack()
-    folder = tempfile.TemporaryDirectory(
-        prefix=f"{claimed.job_id}-", dir=work_root(services), ignore_cleanup_errors=True
-    )
-    opened.enter_context(folder)
+    folder = opened.enter_context(work_folder(work_root(services), claimed.job_id))
     lease = AttemptLease(
         services.relaxed,
         services.renewer,
         job_id=claimed.job_id,
         attempt=claimed.attempt,
         runtime_s=claimed.max_runtime_s or DEFAULT_RUNTIME_S,
+        renewal=renewal,
     )
     opened.enter_context(lease)
     context = AttemptContext(
         lease,
-        Path(folder.name),
+        folder,
         embeddings=TenantEmbeddings(services, claimed.tenant_id),
         blocked_faces=services.blocked_faces,
     )
@@ -128,7 +128,7 @@ def _taken(session: Session, services: Services, claims: Sequence[Claimed]) -> l
     if not claims:
         return []
     inputs = locate(session, services, claims)
-    keys = [_key(*pair) for pair in zip(claims, inputs, strict=True)]
+    keys = [key_of(*pair) for pair in zip(claims, inputs, strict=True)]
     places = {
         (claimed.tenant_id, key)
         for claimed, key in zip(claims, keys, strict=True)
@@ -162,7 +162,7 @@ def _release() -> str:
     return version("pixelmeter")
 
 
-def _key(claimed: Claimed, inputs: Inputs) -> str:
+def key_of(claimed: Claimed, inputs: Inputs) -> str:
     """What was asked, down to the bytes of the inputs."""
     return cache_key(
         engine=claimed.engine,

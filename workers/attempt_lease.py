@@ -36,6 +36,11 @@ class StopReason(StrEnum):
     RUNTIME = "runtime"  # over max_runtime_s
 
 
+# Extends a lease of ``lease_s`` seconds and tells the progress; True: cancelling was asked for.
+# Raises ``StaleFenceError`` when the lease was lost.
+Renewal = Callable[[Session, float, Progress | None], bool]
+
+
 class Renewer(threading.Thread):
     """Renews the leases of this process, once a second each.
 
@@ -82,6 +87,7 @@ class AttemptLease:
         job_id: str,
         attempt: int,
         runtime_s: float,
+        renewal: Renewal | None = None,
         lease_s: float = LEASE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,6 +95,7 @@ class AttemptLease:
         self._renewer = renewer
         self._job_id = job_id
         self._attempt = attempt
+        self._renewal = renewal or self._renew_job
         self._lease_s = lease_s
         self._clock = clock
         self._deadline = clock() + runtime_s
@@ -130,13 +137,7 @@ class AttemptLease:
         """Extend the lease, write the progress, and hear whether to stop; never raises."""
         try:
             with self._sessions.begin() as session:
-                is_cancel_asked = renew(
-                    session,
-                    job_id=self._job_id,
-                    attempt=self._attempt,
-                    lease_s=self._lease_s,
-                    progress=self._progress,
-                )
+                is_cancel_asked = self._renewal(session, self._lease_s, self._progress)
                 if self._clock() >= self._hold_due:
                     extend(session, jobs=[self._job_id])
                     self._hold_due = self._clock() + HOLD_EVERY_S
@@ -149,3 +150,12 @@ class AttemptLease:
         else:
             if is_cancel_asked:
                 self._stop = StopReason.CANCELED
+
+    def _renew_job(self, session: Session, lease_s: float, progress: Progress | None) -> bool:
+        return renew(
+            session,
+            job_id=self._job_id,
+            attempt=self._attempt,
+            lease_s=lease_s,
+            progress=progress,
+        )

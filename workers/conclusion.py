@@ -7,6 +7,7 @@ from typing import Any
 
 from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import finish, give_back
+from app.jobs.segment_usage import Measured, sum_of
 from app.jobs.states import JobStatus
 from engines.errors import ExhaustedError
 from workers.attempt import Attempt
@@ -23,12 +24,18 @@ FOLD_MAX = 16
 FOLD_FOR_S = 0.1  # the longest that an end waits for company
 
 
-def conclude(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
-    """Write a verdict; None when another attempt owns the job."""
+def conclude(
+    services: Services, attempt: Attempt, verdict: Verdict, *, segments: Measured | None = None
+) -> JobStatus | None:
+    """Write a verdict; None when another attempt owns the job.
+
+    ``segments`` are what was measured by a job that is finalizing: it is charged whatever becomes
+    of joining them.
+    """
     claimed = attempt.claimed
     verdict = marked(services, attempt, verdict)
     try:
-        status = _end(services, attempt, verdict)
+        status = _end(services, attempt, verdict, segments)
     except StaleFenceError as stale:
         log.warning("%s", stale)
         status = None
@@ -36,17 +43,28 @@ def conclude(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatu
     return status
 
 
-def _end(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
-    if isinstance(verdict, Succeeded) and verdict.result.files:
+def _end(
+    services: Services, attempt: Attempt, verdict: Verdict, segments: Measured | None
+) -> JobStatus | None:
+    if isinstance(verdict, Succeeded) and (verdict.result.files or segments is not None):
         try:
-            return finish_with_outputs(services, attempt, verdict, for_s=PERSIST_FOR_S)
+            return finish_with_outputs(
+                services,
+                attempt,
+                verdict,
+                for_s=PERSIST_FOR_S,
+                segments_us=None if segments is None else segments.wall_us,
+            )
         except ExhaustedError as refused:
             verdict = refusal(refused, stop_reason=lambda: attempt.lease.stop_reason)
-    return persist(lambda: _write(services, attempt, verdict), for_s=PERSIST_FOR_S)
+    return persist(lambda: _write(services, attempt, verdict, segments), for_s=PERSIST_FOR_S)
 
 
-def _write(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus | None:
+def _write(
+    services: Services, attempt: Attempt, verdict: Verdict, segments: Measured | None
+) -> JobStatus | None:
     claimed = attempt.claimed
+    done, done_us = (sum_of(segments.reports), segments.wall_us) if segments else (None, None)
     owner: dict[str, Any] = {"job_id": claimed.job_id, "attempt": claimed.attempt}
     match verdict:
         case Succeeded():
@@ -65,13 +83,14 @@ def _write(services: Services, attempt: Attempt, verdict: Verdict) -> JobStatus 
                     session,
                     **owner,
                     outcome=JobStatus.CANCELED,
-                    usage=usage,
+                    usage=done or usage,
                     progress=attempt.lease.progress,
+                    wall_us=done_us,
                 )
             return JobStatus.CANCELED
         case Retryable(error):
             with services.sessions.begin() as session:
-                return give_back(session, **owner, error=error)
+                return give_back(session, **owner, error=error, done=done, done_us=done_us)
 
 
 class Conclusions:

@@ -19,13 +19,14 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.db import open_engine, session_factory
 from app.files.links import link_signer
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
+from app.jobs.segments import end_stopped, rescue_expired
 from app.secret_box import open_secret_box
 from app.settings import Settings, load_settings
 from workers.dispatch.broker import Broker, BrokerDownError, CeleryBroker
 from workers.dispatch.hints import hint_deliveries, hint_forgotten_settlement, hint_settlement
 from workers.dispatch.leadership import EVERYTHING, Channel, Leader, try_to_lead
 from workers.dispatch.progress import ProgressNews
-from workers.dispatch.publication import HEADS, dispatch_waiting, republish_lost
+from workers.dispatch.publication import HEADS, dispatch_joins, dispatch_waiting, republish_lost
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Dispatcher:
         is_slot_wanted = Channel.USAGE in woken_for and self._is_more_waiting
         if is_tick or Channel.JOBS in woken_for or is_slot_wanted:
             self._try(self._dispatch)
+            self._try(lambda: dispatch_joins(self._sessions, self._broker))
         if Channel.USAGE in woken_for:
             self._try(lambda: hint_settlement(self._broker))
         if is_tick or Channel.DELIVERIES in woken_for:
@@ -79,6 +81,13 @@ class Dispatcher:
             rescued = rescue_expired_leases(session)
         for each in rescued:
             log.warning("%s: worker of attempt %d lost; %s", each.job_id, each.attempt, each.status)
+        with self._sessions.begin() as session:
+            lost = rescue_expired(session)
+        for part in lost:
+            log.warning("%s/%d: worker of attempt %d lost", part.job_id, part.number, part.attempt)
+        with self._sessions.begin() as session:
+            for job_id in end_stopped(session):
+                log.info("%s: canceled between segments", job_id)
         with self._sessions.begin() as session:
             for job_id in expire_due(session):
                 log.info("%s: missed its start deadline", job_id)

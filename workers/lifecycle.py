@@ -23,10 +23,10 @@ WARM_WITHIN_S = 60.0  # then the worker takes jobs, warm or not
 
 _BEAT = text(
     """
-    INSERT INTO worker_heartbeat (worker, capacity, engines, device)
-    VALUES (:worker, 1, to_jsonb(CAST(:engines AS varchar[])), :device)
+    INSERT INTO worker_heartbeat (worker, capacity, engines, device, disk_bytes)
+    VALUES (:worker, 1, to_jsonb(CAST(:engines AS varchar[])), :device, :disk_bytes)
     ON CONFLICT (worker) DO UPDATE SET capacity = excluded.capacity, engines = excluded.engines,
-        device = excluded.device, seen_at = clock_timestamp()
+        device = excluded.device, disk_bytes = excluded.disk_bytes, seen_at = clock_timestamp()
     """
 )
 _APPEARED = text("SELECT pg_notify('pixelmeter_jobs', '')")
@@ -47,11 +47,17 @@ class Heartbeat(threading.Thread):
         worker: str,
         engines: list[str],
         device: str,
+        disk_bytes: int = 0,
         before: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._sessions = sessions
-        self._row = {"worker": worker, "engines": engines, "device": device}
+        self._row = {
+            "worker": worker,
+            "engines": engines,
+            "device": device,
+            "disk_bytes": disk_bytes,
+        }
         self._before = before
         self._ended = threading.Event()
         self._is_known = False
@@ -111,6 +117,7 @@ def boot_child(sender: str, **_: object) -> None:
         worker=sender,
         engines=engines,
         device=cpu_name(),
+        disk_bytes=services.node_disk.budget_bytes,
         before=lambda: warming.join(WARM_WITHIN_S),
     )
     heartbeat.start()

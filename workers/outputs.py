@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 
 from app.files.models import File
 from app.files.service import output_entry, output_file
+from app.jobs import speeds
 from app.jobs.lifecycle import advance, finish
 from app.jobs.record import Claimed
 from app.jobs.result_cache import remember
 from app.jobs.states import JobStatus
 from app.storage import StorageUnavailableError
 from engines.media.probe import probe
-from engines.spec import MediaInfo, OutputFile
+from engines.spec import MediaInfo, MediaKind, OutputFile
 from workers.attempt import Attempt
 from workers.persistence import persist
 from workers.services import Services
@@ -24,17 +25,24 @@ from workers.verdict import Succeeded
 
 
 def finish_with_outputs(
-    services: Services, attempt: Attempt, verdict: Succeeded, *, for_s: float
+    services: Services,
+    attempt: Attempt,
+    verdict: Succeeded,
+    *,
+    for_s: float,
+    segments_us: int | None = None,
 ) -> JobStatus:
     """Store the outputs and end the job as succeeded, waiting ``for_s`` for whatever is away.
 
-    If the end is not written, what was stored is deleted again.
+    If the end is not written, what was stored is deleted again. ``segments_us``: the job is
+    finalizing already, and what is charged took so long in its segments.
 
     Raises:
         StaleFenceError: another attempt owns the job.
         ExhaustedError: ``storage_unavailable`` or ``storage_full``; nothing is left there.
     """
-    persist(lambda: _begin_finalizing(services, attempt.claimed), for_s=for_s)
+    if segments_us is None:
+        persist(lambda: _begin_finalizing(services, attempt.claimed), for_s=for_s)
     facts = [(output, _facts(services, output)) for output in verdict.result.files]
     stored: list[File] = []
     in_doubt = False
@@ -43,7 +51,7 @@ def finish_with_outputs(
         nonlocal in_doubt
         try:
             with services.sessions.begin() as session:
-                _finish(session, attempt, verdict, stored)
+                _finish(session, attempt, verdict, stored, segments_us=segments_us)
                 session.add_all(stored)
                 _remember(session, [(attempt, verdict)])
         except (OperationalError, InterfaceError):
@@ -74,7 +82,14 @@ def finish_without_files(session: Session, ends: Sequence[tuple[Attempt, Succeed
     _remember(session, ends)
 
 
-def _finish(session: Session, attempt: Attempt, verdict: Succeeded, stored: list[File]) -> None:
+def _finish(
+    session: Session,
+    attempt: Attempt,
+    verdict: Succeeded,
+    stored: list[File],
+    *,
+    segments_us: int | None = None,
+) -> None:
     finish(
         session,
         job_id=attempt.claimed.job_id,
@@ -87,7 +102,24 @@ def _finish(session: Session, attempt: Attempt, verdict: Succeeded, stored: list
         usage=verdict.result.usage,
         cached=verdict.cached,
         progress=attempt.lease.progress,
+        wall_us=segments_us,
     )
+    if not verdict.cached and segments_us is None:
+        _learn(session, attempt, verdict)
+
+
+def _learn(session: Session, attempt: Attempt, verdict: Succeeded) -> None:
+    """How long frames took, if it was a video: the next one is planned by it."""
+    usage, info = verdict.result.usage, attempt.taken.inputs.target_info()
+    if info is not None and info.kind is MediaKind.VIDEO:
+        speeds.note(
+            session,
+            engine=attempt.claimed.engine,
+            model=attempt.claimed.model,
+            size=(info.width, info.height),
+            frames=round(usage.work.quantities.get("frames", 0)),
+            gpu_ms=usage.gpu_ms,
+        )
 
 
 def _remember(session: Session, ends: Sequence[tuple[Attempt, Succeeded]]) -> None:

@@ -9,6 +9,8 @@ class TaskName(StrEnum):
     """Every Celery task, by the name that travels."""
 
     RUN_JOB = "workers.run_job.run_job"  # one attempt of one job
+    RUN_SEGMENT = "workers.segments.run.run_segment"  # one attempt of one segment of a long video
+    FINALIZE = "workers.segments.finalize.finalize"  # the join of a long video's segments
     SETTLE = "workers.settle.settle"  # hint: usage records wait for settlement
     DELIVER = "workers.deliver.deliver"  # hint: webhook deliveries are due
     SWEEP = "workers.sweep.sweep"  # hint: look for forgotten promises
@@ -27,6 +29,7 @@ class TaskName(StrEnum):
 class Queue(StrEnum):
     """Every queue that is not an engine's."""
 
+    FINALIZE = "finalize"
     BILLING = "billing"
     WEBHOOKS = "webhooks"
     MAINTENANCE = "maintenance"
@@ -35,6 +38,8 @@ class Queue(StrEnum):
 # What a worker imports, children too: the tasks, and the hooks of a child's life.
 TASK_MODULES = (
     "workers.run_job",
+    "workers.segments.run",
+    "workers.segments.finalize",
     "workers.settle",
     "workers.deliver",
     "workers.estimates",
@@ -52,6 +57,7 @@ TASK_MODULES = (
 )
 
 ROUTES: dict[str, dict[str, str]] = {
+    TaskName.FINALIZE.value: {"queue": Queue.FINALIZE.value},
     TaskName.SETTLE.value: {"queue": Queue.BILLING.value},
     TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.START_ESTIMATES.value: {"queue": Queue.MAINTENANCE.value},

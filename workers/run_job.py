@@ -2,7 +2,8 @@
 
 The message is only a hint that a job may wait. Who claims it first owns the attempt; a duplicate,
 an old or an invented message finds nothing to claim and is dropped. A picture whose engine runs
-many together takes along other jobs that wait; their own messages then find nothing to claim.
+many together takes along other jobs that wait; their own messages then find nothing to claim. A
+long video is only cut here (``segments``); its segments have messages of their own.
 """
 
 import logging
@@ -22,9 +23,10 @@ from workers.gathering import Gatherer
 from workers.persistence import persist
 from workers.preparation import prepare
 from workers.routing import TaskName
+from workers.segments.split import split
 from workers.services import Services, process_services
 from workers.together import batch_key, run_together
-from workers.verdict import judge
+from workers.verdict import Failed, judge
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,11 @@ def execute(
     try:
         if not taken.is_begun and (stopped := prepare(services, attempt)) is not None:
             return conclude(services, attempt, stopped)
+        match split(services, attempt):
+            case Failed() as refused:
+                return conclude(services, attempt, refused)
+            case JobStatus() as status:
+                return status
         return _run(services, attempt, worker=worker, engines=engines)
     finally:
         attempt.close()  # closing twice is fine

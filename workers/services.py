@@ -26,6 +26,7 @@ from engines.media.limits import MediaLimits
 from engines.registry import Registry
 from workers.attempt_lease import Renewer
 from workers.blocked_faces import BlockedFaces
+from workers.node_disk import NodeDisk
 from workers.readiness import Readiness
 from workers.retirement import Retirement
 
@@ -120,6 +121,11 @@ class Services:
     def readiness(self) -> Readiness:
         """Which models need no plan built before their jobs begin."""
         return Readiness(runner_opener(self.settings))
+
+    @cached_property
+    def node_disk(self) -> NodeDisk:
+        """What the work of segments may take of this machine's disk."""
+        return NodeDisk.measured(self.settings.home, setting_bytes=self.settings.work_disk_bytes)
 
     @cached_property
     def box(self) -> SecretBox:

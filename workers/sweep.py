@@ -14,19 +14,20 @@ from app.faces import embeddings
 from app.files.collection import collect_expired, collect_orphans
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from app.jobs.result_cache import forget_old
+from app.jobs.segments import end_stopped, rescue_expired
 from app.webhooks.service import forget_fleeting
 from billing import approvals, grants
 from workers import audit, overdue_holds, settle
 from workers.own_models import collect_own_weights
 from workers.persistence import persist
 from workers.routing import TaskName
+from workers.segments.cleaning import clean_ended
 from workers.services import Services, process_services
 from workers.work_folders import clean_work, work_root
 
 log = logging.getLogger(__name__)
 
 RETRY_FOR_S = 5.0  # a pooled connection may have died
-STALE_WORK_S = 24 * 3600.0  # longer than any run
 FILES_PER_PASS = 500
 
 _FORGET_WORKERS = text(
@@ -37,9 +38,9 @@ _FORGET_WORKERS = text(
 def sweep_promises(services: Services) -> None:
     """Do what the dispatcher also does each second, in case there has been none.
 
-    Leases of dead workers, missed start deadlines, usage that nobody settled; also grants and
-    approvals whose time is over, holds that outlived their job, and journals that wait for the
-    audit chain.
+    Leases of dead workers, of jobs and of segments, missed start deadlines, usage that nobody
+    settled; also grants and approvals whose time is over, holds that outlived their job, what ended
+    jobs left of their segments, and journals that wait for the audit chain.
     """
     rescued, expired = persist(lambda: _by_time(services), for_s=RETRY_FOR_S)
     with services.sessions.begin() as session:
@@ -48,7 +49,8 @@ def sweep_promises(services: Services) -> None:
     settled = settle.drain(services)
     overdue_holds.give_back_overdue(services)
     audit.seal_waiting(services)
-    cleaned = clean_work(work_root(services), older_than_s=STALE_WORK_S)
+    clean_ended(services)
+    cleaned = clean_work(work_root(services))
     if rescued or expired or settled or cleaned:
         log.info(
             "rescued %d, expired %d, settled %d, removed %d work folders",
@@ -65,7 +67,9 @@ def _by_time(services: Services) -> tuple[int, int]:
         forget_old(session)
         forget_fleeting(session)
         embeddings.forget_old(session)
-        return len(rescue_expired_leases(session)), len(expire_due(session))
+        lost = len(rescue_expired_leases(session)) + len(rescue_expired(session))
+        end_stopped(session)
+        return lost, len(expire_due(session))
 
 
 def sweep_files(services: Services) -> int:

@@ -178,6 +178,13 @@ class JobLinks(Document):
     )
 
 
+class JobSegments(Document):
+    """How far a video is that was cut into segments."""
+
+    total: int
+    done: int
+
+
 class JobObject(Document):
     """A job as its owner sees it."""
 
@@ -203,6 +210,7 @@ class JobObject(Document):
     queue_position: int | None
     progress: JobProgress
     attempt: int
+    segments: JobSegments | None = Field(None, description="null: the job is one run")
     quote: JobQuote
     usage: JobUsage | None
     output: JobOutput | None

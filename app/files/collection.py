@@ -34,6 +34,9 @@ _COLLECT = text(
 _KNOWN = text(
     "SELECT storage_key FROM file WHERE storage_key = ANY(:keys) UNION ALL"
     " SELECT storage_key FROM tenant_model WHERE storage_key = ANY(:keys) AND deleted_at IS NULL"
+    # Results of segments wait for their job's end, however long that takes.
+    " UNION ALL SELECT part ->> 'key' FROM segment, jsonb_array_elements(files) part"
+    " WHERE has_objects AND part ->> 'key' = ANY(:keys)"
 )
 
 

@@ -46,6 +46,7 @@ _GIVEN: Final[Mapping[str, str]] = {
     "hold_id": "varchar",
     "estimated_ms": "integer",
     "max_runtime_s": "integer",
+    "segments_wanted": "integer",
 }
 _DEADLINE: Final = "clock_timestamp() + make_interval(secs => {})"
 _NEW: Final[Mapping[str, str]] = {

@@ -149,13 +149,15 @@ def finish(
     usage: UsageReport | None = None,
     cached: bool = False,
     progress: Progress | None = None,
+    wall_us: int | None = None,
 ) -> JobRow:
     """End a job: attempt closed, job terminal, usage record accepted, billing woken.
 
     ``output`` is ``{"files": [app.files.service.output_entry(file), ...], "data": {...}}``,
     ``error`` is ``{"code", "detail", "retryable"}``. ``usage`` is kept with the attempt whatever
     the outcome; only ``succeeded`` and ``canceled`` make it billable. ``cached``: the result is a
-    copy of an earlier one, which is charged nothing.
+    copy of an earlier one, which is charged nothing. ``wall_us`` is how long the usage took where
+    that is not this attempt: the sum over segments.
 
     Raises:
         StaleFenceError: the lease was lost or the arrow does not exist; nothing was written.
@@ -181,17 +183,25 @@ def finish(
     )
     if row is None:
         raise StaleFenceError(job_id=job_id, attempt=attempt)
-    book_usage(session, ended=row, report=usage, wall_us=row["attempt_wall_us"], cached=cached)
+    wall_us = row["attempt_wall_us"] if wall_us is None else wall_us
+    book_usage(session, ended=row, report=usage, wall_us=wall_us, cached=cached)
     return row
 
 
 def give_back(
-    session: Session, *, job_id: str, attempt: int, error: Mapping[str, Any]
+    session: Session,
+    *,
+    job_id: str,
+    attempt: int,
+    error: Mapping[str, Any],
+    done: UsageReport | None = None,
+    done_us: int | None = None,
 ) -> JobStatus:
     """End an attempt that another one may repair: out of memory here, or the worker shuts down.
 
-    The job is queued again, or ends as failed with ``error`` after the last attempt, or as
-    canceled when that was asked for meanwhile. Returns its new status.
+    The job is queued again (in segments: waits to be finalized again), or ends as failed with
+    ``error`` after the last attempt, or as canceled when that was asked for meanwhile; ``done`` is
+    charged then, which took ``done_us``. Returns its new status.
 
     Raises:
         StaleFenceError: the lease was lost; nothing was written.
@@ -207,7 +217,7 @@ def give_back(
         },
     ).one_or_none()
     if freed is not None:
-        return JobStatus.QUEUED
+        return JobStatus(freed.status)
     last = session.execute(
         text("SELECT cancel_requested_at IS NOT NULL FROM job WHERE id = :id"), {"id": job_id}
     ).scalar_one_or_none()
@@ -218,6 +228,8 @@ def give_back(
         attempt=attempt,
         outcome=outcome,
         error=error if outcome is JobStatus.FAILED else None,
+        usage=done if outcome is JobStatus.CANCELED else None,
+        wall_us=done_us,
     )
     return outcome
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
@@ -45,6 +45,9 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     start_deadline_at: Mapped[datetime | None]
     max_runtime_s: Mapped[int | None]
+    segments_wanted: Mapped[int | None]  # what the caller asked for; null: by estimated time
+    segments: Mapped[int | None]  # set once the job is in segments, see ``segment_models``
+    segments_done: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     dispatched_at: Mapped[datetime | None]  # last put on the broker; null: not yet
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -73,9 +76,19 @@ class Job(Base):
             name="status",
         ),
         CheckConstraint("priority IN ('interactive','normal','bulk','nightly')", name="priority"),
-        CheckConstraint(
-            "(status IN ('starting','processing','finalizing')) = (lease_expires_at IS NOT NULL)",
+        CheckConstraint(  # while its segments run they have leases and the job itself has none
+            "(lease_expires_at IS NULL OR status IN ('starting','processing','finalizing'))"
+            " AND (lease_expires_at IS NOT NULL OR segments IS NOT NULL"
+            " OR NOT (status IN ('starting','processing','finalizing')))",
             name="lease_iff_running",
+        ),
+        CheckConstraint("segments_done <= coalesce(segments, 0)", name="segments"),
+        Index(  # few: the dispatcher looks at all of them each second
+            "ix_job_in_segments",
+            "id",
+            postgresql_where=text(
+                "segments IS NOT NULL AND status IN ('starting','processing','finalizing')"
+            ),
         ),
         Index("ix_job_tenant_id_id", "tenant_id", "id"),
         Index(
@@ -130,7 +143,7 @@ class Attempt(Base):
     worker: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     finished_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]  # succeeded | failed | canceled | lost
+    outcome: Mapped[str | None]  # succeeded | failed | canceled | lost | split
     error: Mapped[dict[str, Any] | None]
     usage_report: Mapped[dict[str, Any] | None]
 
@@ -169,6 +182,8 @@ class WorkerHeartbeat(Base):
     capacity: Mapped[int]
     engines: Mapped[list[str]]
     device: Mapped[str]
+    # what segments may take of its machine's disk together
+    disk_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     started_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     seen_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
 

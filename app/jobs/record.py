@@ -46,6 +46,8 @@ class Claimed:
     inputs: dict[str, Any]  # {"target": file id, "source": [file ids]}
     use_cache: bool  # an earlier result of the same question may be given
     max_runtime_s: int | None
+    priority: str
+    segments_wanted: int | None  # None: by estimated time
     created_at: datetime
     queue_ms: int  # from submit to the first start, by the database's clock
 

@@ -45,6 +45,8 @@ _BLANK: Final[Mapping[str, Any]] = {
     "finished_at": None,
     "expires_at": None,
     "settled_at": None,
+    "segments": None,
+    "segments_done": 0,
     "attempt": 0,
     "lease_owner": None,
     "lease_expires_at": None,
@@ -244,6 +246,7 @@ def job_values(
         "hold_id": new_id("hold"),
         "estimated_ms": found.prepared.estimated_ms,
         "max_runtime_s": request.max_runtime_s,
+        "segments_wanted": request.segments,
     }
 
 

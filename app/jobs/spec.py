@@ -162,7 +162,16 @@ class JobRequest(_Closed):
     priority: Literal["interactive", "normal", "bulk", "nightly"] = "normal"
     token_quota: Tokens | None = Field(None, description="refuse when the quote is higher")
     start_deadline_s: int | None = Field(None, ge=1, le=30 * 86_400)
-    max_runtime_s: int | None = Field(None, ge=1, le=86_400)
+    max_runtime_s: int | None = Field(
+        None, ge=1, le=86_400, description="of the run, or of each segment of a video in segments"
+    )
+    segments: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="into how many parts a video is cut that run side by side; 1: never cut, null:"
+        " by the time it is expected to take",
+    )
     webhook: JobWebhook | None = None
     project: Text | None = Field(None, max_length=128)
     user: Text | None = Field(None, max_length=128, description="your own tag of your end user")

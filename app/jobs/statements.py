@@ -21,15 +21,19 @@ _CLAIMED = """
             started_at = coalesce(started_at, clock_timestamp()),
             progress_done = 0, progress_total = 0, progress_unit = '', progress_fps = NULL
 """
+# Times that the job, or what is left of it after its segments, was tried: the attempt that cut a
+# video into segments succeeded and does not count.
+TRIES = "(attempt - (segments IS NOT NULL)::integer)"
 CLAIMABLE = """status = 'queued' AND cancel_requested_at IS NULL
             AND (started_at IS NOT NULL OR start_deadline_at IS NULL
                  OR start_deadline_at > clock_timestamp())"""
-_OPENED = """
+# To be followed by nothing: opens the attempt of every job in ``claimed`` and tells what it is.
+OPENED = """
     opened AS (
         INSERT INTO attempt (job_id, number, worker) SELECT id, attempt, :worker FROM claimed
     )
     SELECT id AS job_id, tenant_id, attempt, engine, model, tenant_model_id, params, inputs,
-        use_cache, max_runtime_s,
+        use_cache, max_runtime_s, priority, segments_wanted,
         created_at, (extract(epoch FROM started_at - created_at) * 1000)::integer AS queue_ms
     FROM claimed
 """
@@ -38,7 +42,7 @@ CLAIM = text(
     f"""
     WITH claimed AS (
         UPDATE job SET {_CLAIMED} WHERE id = :job_id AND {CLAIMABLE} RETURNING *
-    ), {_OPENED}
+    ), {OPENED}
     """  # noqa: S608 - constants
 )
 # Of jobs that somebody else is at, the others are taken: nobody waits for a gathering worker.
@@ -49,7 +53,7 @@ CLAIM_MANY = text(
         ORDER BY id FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE job SET {_CLAIMED} FROM free WHERE id = free_id RETURNING *
-    ), {_OPENED} ORDER BY array_position(CAST(:job_ids AS varchar[]), id)
+    ), {OPENED} ORDER BY array_position(CAST(:job_ids AS varchar[]), id)
     """  # noqa: S608 - constants
 )
 
@@ -108,20 +112,21 @@ FINISH = text(
 )
 
 GIVE_BACK = text(
-    """
+    f"""
     WITH freed AS (
         UPDATE job SET
-            status = 'queued', dispatched_at = NULL, lease_owner = NULL, lease_expires_at = NULL
+            status = CASE WHEN segments IS NULL THEN 'queued' ELSE 'finalizing' END,
+            dispatched_at = NULL, lease_owner = NULL, lease_expires_at = NULL
         WHERE id = :job_id AND attempt = :attempt AND status = ANY(:leased)
-            AND attempt < :max_attempts AND cancel_requested_at IS NULL
-        RETURNING id, attempt
+            AND {TRIES} < :max_attempts AND cancel_requested_at IS NULL
+        RETURNING id, attempt, status
     ), closed AS (
         UPDATE attempt SET
             finished_at = clock_timestamp(), outcome = 'failed', error = CAST(:error AS jsonb)
         FROM freed WHERE attempt.job_id = freed.id AND attempt.number = freed.attempt
     )
-    SELECT freed.id FROM freed, pg_notify('pixelmeter_jobs', '')
-    """
+    SELECT freed.id, freed.status FROM freed, pg_notify('pixelmeter_jobs', '')
+    """  # noqa: S608 - constants
 )
 
 SETTLING = text(
@@ -141,32 +146,37 @@ SETTLED = text(
     """
 )
 
+# A job in segments whose finalizer was lost waits for another one; if it was canceled meanwhile, it
+# waits for ``segments.end_canceled``, which knows what its segments did.
 RESCUE = text(
-    """
+    f"""
     WITH due AS (
-        SELECT id FROM job
+        SELECT id AS due_id, CASE
+            WHEN segments IS NOT NULL AND cancel_requested_at IS NOT NULL THEN 'finalizing'
+            WHEN cancel_requested_at IS NOT NULL THEN 'canceled'
+            WHEN {TRIES} >= :max_attempts THEN 'failed'
+            WHEN segments IS NOT NULL THEN 'finalizing' ELSE 'queued' END AS outcome
+        FROM job
         WHERE status IN ('starting','processing','finalizing')
             AND lease_expires_at < clock_timestamp()
         ORDER BY lease_expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ), moved AS (
         UPDATE job SET
-            status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'canceled'
-                WHEN attempt >= :max_attempts THEN 'failed' ELSE 'queued' END,
-            finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR attempt >= :max_attempts
-                THEN clock_timestamp() END,
-            error = CASE WHEN cancel_requested_at IS NULL AND attempt >= :max_attempts
+            status = outcome,
+            finished_at = CASE WHEN outcome IN ('canceled','failed') THEN clock_timestamp() END,
+            error = CASE outcome WHEN 'failed'
                 THEN jsonb_build_object('code', 'attempts_exhausted', 'retryable', true,
-                    'detail', 'The job was started ' || attempt || ' times and its worker was lost '
+                    'detail', 'The job was started ' || {TRIES} || ' times and its worker was lost '
                         'each time. Nothing is charged; submit it again or contact support.') END,
             dispatched_at = NULL, lease_owner = NULL, lease_expires_at = NULL
-        FROM due WHERE job.id = due.id
+        FROM due WHERE job.id = due_id
         RETURNING job.*
     ), lost AS (
         UPDATE attempt SET outcome = 'lost', finished_at = clock_timestamp()
         FROM moved WHERE attempt.job_id = moved.id AND attempt.number = moved.attempt
     )
     SELECT moved.* FROM moved, pg_notify('pixelmeter_jobs', '')
-    """
+    """  # noqa: S608 - constants
 )
 
 EXPIRE = text(

@@ -19,6 +19,16 @@ class JobStatus(StrEnum):
     EXPIRED = "expired"  # missed its start deadline; nothing is charged
 
 
+class SegmentStatus(StrEnum):
+    """Where a segment of a long video stands; see ``app.jobs.segments``."""
+
+    WAITING = "waiting"  # for a worker, for the first time or again
+    RUNNING = "running"  # claimed under a lease of its own
+    DONE = "done"  # its result is stored and counted
+    CANCELED = "canceled"  # stopped on request; what it did until then counts
+    DROPPED = "dropped"  # its job ended without it
+
+
 class Priority(StrEnum):
     """The class a job waits in; Celery and Redis see the number."""
 
@@ -46,7 +56,13 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
         {JobStatus.FINALIZING, JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELED}
     ),
     JobStatus.FINALIZING: frozenset(
-        {JobStatus.SUCCEEDED, JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELED}
+        {
+            JobStatus.SUCCEEDED,
+            JobStatus.PROCESSING,  # a segment's result is gone and is made again
+            JobStatus.QUEUED,
+            JobStatus.FAILED,
+            JobStatus.CANCELED,
+        }
     ),
     JobStatus.SUCCEEDED: frozenset(),
     JobStatus.FAILED: frozenset(),

@@ -1,6 +1,7 @@
 """Usage as the public sees it: physical facts of the run beside what they cost. Pure."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from app.jobs.record import JobRow
 from billing.amounts import to_number
 from billing.rates import Line
 from billing.settlement import Settlement
-from engines.spec import UsageReport
+from engines.spec import UsageReport, Work
 
 _NOTHING: Mapping[str, Any] = {
     "gpu_ms": 0,
@@ -44,6 +45,13 @@ def report_json(report: UsageReport) -> dict[str, Any]:
             "attributes": dict(report.work.attributes),
         },
     }
+
+
+def read_report(kept: Mapping[str, Any]) -> UsageReport:
+    """The report that ``report_json`` wrote."""
+    work = Work(kept["work"]["quantities"], kept["work"]["attributes"])
+    facts = {each.name: kept[each.name] for each in fields(UsageReport) if each.name in kept}
+    return UsageReport(**{**facts, "work": work})
 
 
 def public_usage(

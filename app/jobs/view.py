@@ -36,7 +36,9 @@ def job_view(
             "unit": job["progress_unit"],
             "fps": job["progress_fps"],
         },
-        "attempt": job["attempt"],
+        # The attempt that only cut a video into segments is not told.
+        "attempt": max(job["attempt"] - 1, 1) if job["segments"] else job["attempt"],
+        "segments": _segments(job),
         "quote": {name: job["quote"][name] for name in ("tokens", "max_tokens", "rate_card")},
         "usage": job["usage"],
         "output": output_view(job, links=links, now=now),
@@ -52,6 +54,12 @@ def job_view(
             "compare": _comparison(job, links=links, now=now),
         },
     }
+
+
+def _segments(job: JobRow) -> dict[str, int] | None:
+    if job["segments"] is None:
+        return None
+    return {"total": job["segments"], "done": job["segments_done"]}
 
 
 def _comparison(job: JobRow, *, links: LinkSigner, now: datetime) -> str | None:

@@ -18,6 +18,7 @@ from engines.outside import outside_folders
 
 BILLING_QUEUES = ("billing", "maintenance")
 WEBHOOK_QUEUES = ("webhooks",)
+FINALIZE_QUEUES = ("finalize",)  # long videos joined: a GPU worker does it between two runs
 
 FLOWER_USER = "pixelmeter"
 
@@ -49,7 +50,7 @@ def gpu_queues(outside: Sequence[Path] = ()) -> tuple[str, ...]:
 
 def every_queue(outside: Sequence[Path] = ()) -> tuple[str, ...]:
     """What all workers together consume."""
-    return gpu_queues(outside) + BILLING_QUEUES + WEBHOOK_QUEUES
+    return gpu_queues(outside) + FINALIZE_QUEUES + BILLING_QUEUES + WEBHOOK_QUEUES
 
 
 def own_environment(settings: Settings, *, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -122,7 +123,7 @@ def core_processes(
     outside: Sequence[Path] = (),
 ) -> tuple[ProcessSpec, ...]:
     """What accepts a job and runs it; the slowest to start come first."""
-    queues = gpu_queues(outside)
+    queues = gpu_queues(outside) + FINALIZE_QUEUES
     gpu = [
         _celery_worker(f"gpu{number}", queues, layout, environment=environment)
         for number in range(1, gpu_workers + 1)

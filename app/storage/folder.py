@@ -39,22 +39,25 @@ class FileStorage:
         """See ``Storage.scratch``; the file lies on the file system of the objects."""
         return self._scratch.file()
 
-    def put_file(self, path: Path, *, move: bool = False) -> str:
+    def put_file(self, path: Path, *, move: bool = False, key: str | None = None) -> str:
         """See ``Storage.put_file``; ``move`` needs a path on the same file system."""
         if not move:
             with path.open("rb") as stream:
-                return self.put_stream(stream)
+                return self._put(stream, key or new_key())
         sync(path)
-        return self._adopt(path)
+        return self._adopt(path, key or new_key())
 
     def put_stream(self, stream: BinaryIO) -> str:
         """See ``Storage.put_stream``."""
+        return self._put(stream, new_key())
+
+    def _put(self, stream: BinaryIO, key: str) -> str:
         with self.scratch() as path:
             with path.open("wb") as target:
                 shutil.copyfileobj(stream, target, COPY_BYTES)
                 target.flush()
                 os.fsync(target.fileno())
-            return self._adopt(path)
+            return self._adopt(path, key)
 
     def open(self, key: str, *, start: int = 0, length: int | None = None) -> BinaryIO:
         """See ``Storage.open``."""
@@ -113,7 +116,6 @@ class FileStorage:
         """See ``Storage.clean_scratch``."""
         return self._scratch.clean(older_than_s=older_than_s)
 
-    def _adopt(self, path: Path) -> str:
-        key = new_key()
+    def _adopt(self, path: Path, key: str) -> str:
         appear(path, self.path(key))
         return key

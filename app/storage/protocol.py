@@ -92,8 +92,12 @@ class Storage(Protocol):
     def scratch(self) -> AbstractContextManager[Path]:
         """Give the path of an empty private file, which is gone afterwards unless it was moved."""
 
-    def put_file(self, path: Path, *, move: bool = False) -> str:
-        """Store a copy of a local file, or the file itself with ``move``; returns its key."""
+    def put_file(self, path: Path, *, move: bool = False, key: str | None = None) -> str:
+        """Store a copy of a local file, or the file itself with ``move``; returns its key.
+
+        A ``key`` of the caller's replaces what it names; only the same content may follow where
+        anybody reads by ``local``.
+        """
 
     def put_stream(self, stream: BinaryIO) -> str:
         """Store everything that ``stream`` still holds; returns its key."""

@@ -46,17 +46,19 @@ class S3Storage:
         """See ``Storage.scratch``; a file of this machine."""
         return self._scratch.file()
 
-    def put_file(self, path: Path, *, move: bool = False) -> str:
+    def put_file(self, path: Path, *, move: bool = False, key: str | None = None) -> str:
         """See ``Storage.put_file``."""
         with path.open("rb") as stream:
-            key = self.put_stream(stream)
+            key = self._put(stream, key or new_key())
         if move:
             path.unlink(missing_ok=True)
         return key
 
     def put_stream(self, stream: BinaryIO) -> str:
         """See ``Storage.put_stream``."""
-        key = new_key()
+        return self._put(stream, new_key())
+
+    def _put(self, stream: BinaryIO, key: str) -> str:
         name = self._bucket.object_name(key)
         with told(key):
             self._bucket.client.upload_fileobj(stream, **name, ExtraArgs=CHECKED, Config=TRANSFER)

@@ -22,12 +22,14 @@ class Tenant(Base):
     consent_mode: Mapped[str] = mapped_column(default="request")  # request | contract
     weight: Mapped[int] = mapped_column(default=1)  # share of the GPU in fair dispatch
     max_in_flight: Mapped[int] = mapped_column(default=100)
+    max_segments: Mapped[int] = mapped_column(default=64, server_default=text("64"))  # 1: no split
     webhook_secret: Mapped[bytes] = mapped_column(LargeBinary)  # encrypted default signing secret
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
     __table_args__ = (
         CheckConstraint("consent_mode IN ('request','contract')", name="consent_mode"),
         CheckConstraint("weight > 0", name="weight"),
+        CheckConstraint("max_segments BETWEEN 1 AND 64", name="max_segments"),
     )
 
 

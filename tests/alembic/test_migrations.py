@@ -27,6 +27,7 @@ MODELS = (
     "app.tenants.models",
     "app.files.models",
     "app.jobs.models",
+    "app.jobs.segment_models",
     "app.webhooks.models",
     "app.weights.models",
     "app.anomalies.models",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-GPU = ("worker", "-Q", "engine.detect,engine.colorize,engine.face-swap", "-n", "gpu1@%h")
+GPU = ("worker", "-Q", "engine.detect,engine.colorize,engine.face-swap,finalize", "-n", "gpu1@%h")
 BILLING = ("worker", "-Q", "billing,maintenance", "-n", "billing@%h")
 WEBHOOKS = ("worker", "-Q", "webhooks", "-n", "webhooks@%h", "-P", "threads", "-c", "8")
 QUIET = ("--without-gossip", "--without-mingle", "-l", "INFO")

@@ -28,7 +28,7 @@ _BETTER: Mapping[Priority, Priority] = {
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A queued job that waits to be published."""
+    """A queued job, or a segment of a running one, that waits to be published."""
 
     job_id: str
     tenant_id: str
@@ -38,6 +38,7 @@ class Candidate:
     waited_s: float  # by the database's clock
     estimated_ms: int
     max_runtime_s: int | None
+    segment: int | None = None  # its number; None: the job itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from tests.app.jobs.shop import Shop, usage_report
 
 FIELDS = [
     "id", "object", "engine", "model", "status", "priority", "created_at", "started_at",
-    "finished_at", "expires_at", "queue_position", "progress", "attempt", "quote", "usage",
-    "output", "error", "batch", "project", "user", "metadata", "links",
+    "finished_at", "expires_at", "queue_position", "progress", "attempt", "segments", "quote",
+    "usage", "output", "error", "batch", "project", "user", "metadata", "links",
 ]  # fmt: skip
 
 
@@ -31,7 +31,14 @@ def test_a_fresh_job_has_every_field_of_the_public_page(shop: Shop, links: LinkS
     assert view["quote"] == {"tokens": 0.3, "max_tokens": 0.3, "rate_card": "yolo@1"}
     assert view["progress"] == {"done": 0, "total": 0, "unit": "", "fps": None}
     assert (view["user"], view["project"], view["metadata"]) == ("u-1", "alpha", {"k": 1})
-    assert view["usage"] is view["output"] is view["error"] is view["batch"] is None
+    assert (
+        view["segments"]
+        is view["usage"]
+        is view["output"]
+        is view["error"]
+        is view["batch"]
+        is None
+    )
     assert view["created_at"].endswith("Z")
     path = f"https://api.example/v1/jobs/{job['id']}"
     assert view["links"] == {

@@ -1,0 +1,1 @@
+"""Long videos in segments: cut, run side by side, joined, cleaned up after."""

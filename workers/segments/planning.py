@@ -1,0 +1,58 @@
+"""Into how many segments a video is cut, and what each may need. Pure."""
+
+from collections.abc import Sequence
+
+from app.jobs.segments import PlannedSegment
+from engines.spec import Segment
+
+# A result rarely takes more: twelve times what good quality takes of an ordinary scene.
+BYTES_PER_PIXEL = 0.15
+_LEAST_BYTES = 1024 * 1024  # tables, headers
+
+
+def wanted_segments(*, estimated_ms: float, asked: int | None, most: int, segment_s: int) -> int:
+    """How many segments; 1: the video stays one run.
+
+    Args:
+        estimated_ms: compute time of the whole.
+        asked: by the caller of the job; it goes before the estimate.
+        most: what the tenant may have.
+        segment_s: aim for the compute time of one; what is shorter than one and a half of them is
+            not cut, so a segment takes between three quarters and five quarters of it. 0: no cut.
+    """
+    if asked is not None:
+        return max(1, min(asked, most))
+    if segment_s <= 0:
+        return 1
+    return max(1, min(round(estimated_ms / (segment_s * 1000)), most))
+
+
+def planned(
+    segments: Sequence[Segment], *, content: str, ms_per_frame: float, size: tuple[int, int]
+) -> list[PlannedSegment]:
+    """Segments as they are written.
+
+    Args:
+        segments: of one plan.
+        content: a digest of everything that the results depend on.
+        ms_per_frame: estimated compute time.
+        size: of a frame, pixels.
+    """
+    return [
+        PlannedSegment(
+            number=each.number,
+            first_frame=each.first_frame,
+            frames=each.frames,
+            start_pts=each.start_pts,
+            end_pts=each.end_pts,
+            object_name=f"{each.number}-{content[:16]}",
+            estimated_ms=max(1, round(each.frames * ms_per_frame)),
+            work_bytes=work_bytes(each.frames, size),
+        )
+        for each in segments
+    ]
+
+
+def work_bytes(frames: int, size: tuple[int, int]) -> int:
+    """Disk that a run over so many frames may need for its result, bytes."""
+    return _LEAST_BYTES + round(frames * size[0] * size[1] * BYTES_PER_PIXEL)
