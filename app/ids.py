@@ -6,7 +6,7 @@ from ulid import ULID
 
 Prefix = Literal[
     "ten", "prj", "key", "file", "job", "hold", "whe", "evt", "dlv", "req", "apr", "rch", "rule",
-    "odd", "est", "mdl", "batch", "face",
+    "odd", "est", "mdl", "batch", "face", "upl",
 ]  # fmt: skip
 
 

@@ -38,6 +38,8 @@ class Settings:
     max_scan_pixels: int
     max_video_duration_s: int
     test_media: Path | None
+    max_open_uploads: int = 100  # of one tenant
+    max_open_upload_bytes: int = 20 * 1024**3  # of one tenant, at their full lengths
     storage_cache_bytes: int = 10 * 1024**3  # of this machine, for copies of remote objects
     api_key: str | None = None  # what the command line sends; None: the one in dev.json
     admin_key: str | None = None  # the same for `pixelmeter admin`
@@ -88,6 +90,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_scan_pixels=_integer(env, "PIXELMETER_MAX_SCAN_PIXELS", 100_000_000),
         max_video_duration_s=_integer(env, "PIXELMETER_MAX_VIDEO_DURATION_S", 1800),
         test_media=Path(test_media).resolve() if test_media else None,
+        max_open_uploads=_integer(env, "PIXELMETER_MAX_OPEN_UPLOADS", 100),
+        max_open_upload_bytes=_integer(env, "PIXELMETER_MAX_OPEN_UPLOAD_BYTES", 20 * 1024**3),
         storage_cache_bytes=_integer(env, "PIXELMETER_STORAGE_CACHE_BYTES", 10 * 1024**3),
         api_key=env.get("PIXELMETER_API_KEY") or None,
         admin_key=env.get("PIXELMETER_ADMIN_KEY") or None,

@@ -4,6 +4,7 @@ Both are idempotent and may run at any time, twice at once included.
 """
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from celery import shared_task
@@ -15,6 +16,7 @@ from app.files.collection import collect_expired, collect_orphans
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from app.jobs.result_cache import forget_old
 from app.jobs.segments import end_stopped, rescue_expired
+from app.uploads.collection import collect_expired_uploads
 from app.webhooks.service import forget_fleeting
 from billing import approvals, grants
 from workers import audit, overdue_holds, settle
@@ -74,20 +76,25 @@ def _by_time(services: Services) -> tuple[int, int]:
 
 def sweep_files(services: Services) -> int:
     """Delete files whose time is over and objects that nobody knows; returns how many."""
-    removed = 0
-    while True:
-        gone = persist(lambda: _collect(services), for_s=RETRY_FOR_S)
-        removed += gone
-        if gone < FILES_PER_PASS:
-            break
+    removed = _collect_all(services, collect_expired)
+    removed += _collect_all(services, collect_expired_uploads)
     with services.sessions() as session:
         removed += collect_own_weights(session, services.settings.home / "models")
         return removed + collect_orphans(session, services.storage)
 
 
-def _collect(services: Services) -> int:
+def _collect_all(services: Services, collect: Callable[..., int]) -> int:
+    removed = 0
+    while True:
+        gone = persist(lambda: _collect(services, collect), for_s=RETRY_FOR_S)
+        removed += gone
+        if gone < FILES_PER_PASS:
+            return removed
+
+
+def _collect(services: Services, collect: Callable[..., int]) -> int:
     with services.sessions.begin() as session:
-        return collect_expired(session, services.storage, datetime.now(UTC), limit=FILES_PER_PASS)
+        return collect(session, services.storage, datetime.now(UTC), limit=FILES_PER_PASS)
 
 
 def _sweep_task() -> None:

@@ -36,6 +36,7 @@ from app.api import (
     openapi,
     own_models,
     quotes,
+    uploads,
     usage,
 )
 from app.api.auth import register_auth
@@ -55,6 +56,7 @@ RESOURCES = (
     health.blueprint,
     openapi.blueprint,
     files.blueprint,
+    uploads.blueprint,
     quotes.blueprint,
     estimates.blueprint,
     batches.blueprint,

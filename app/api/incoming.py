@@ -23,6 +23,7 @@ MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the fi
 
 RECHARGE_FILES = frozenset({"admin_recharges.bulk"})
 UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect", "own_models.upload"})
+PIECES = frozenset({"uploads.create", "uploads.append", "uploads.overridden"})
 INLINE = frozenset(
     {"jobs.create", "quotes.quote", "estimates.create", "batches.create", "yolo.detect"}
 )
@@ -53,6 +54,8 @@ class StrictRequest(Request):
 
 def body_limit_bytes(endpoint: str | None, mimetype: str, *, upload_bytes_max: int) -> int:
     """How many bytes the body of one request may have."""
+    if endpoint in PIECES and mimetype == "application/offset+octet-stream":
+        return upload_bytes_max
     if endpoint in UPLOADS and mimetype == "multipart/form-data":
         return upload_bytes_max + MULTIPART_OVERHEAD_BYTES
     if endpoint in RECHARGE_FILES and mimetype == "multipart/form-data":

@@ -30,12 +30,14 @@ from app.catalog.shelf import CardShelf
 from app.files.intake import IntakeDesk
 from app.files.links import LinkSigner, link_signer
 from app.files.prober import Prober
+from app.files.retention import INPUT_RETENTION, UPLOAD_LIFETIME
 from app.jobs.bell import JobBell
 from app.outbound import OutboundPolicy
 from app.secret_box import SecretBox, open_secret_box
 from app.settings import Settings
 from app.storage import Storage, open_storage
 from app.tenants.service import Principal, authenticate
+from app.uploads.service import UploadDesk
 from engines.media.limits import MediaLimits
 from engines.registry import open_registry
 
@@ -55,6 +57,7 @@ class Services:
     catalog: Catalog
     prober: Prober
     desk: IntakeDesk
+    uploads: UploadDesk
     outbound: OutboundPolicy
     principals: PrincipalCache
     settled: SettledListener
@@ -118,6 +121,16 @@ def install_services(app: Flask, settings: Settings) -> Services:
             probe=prober,
             fetch=fetcher(outbound, max_bytes=settings.max_upload_bytes),
             max_bytes=settings.max_upload_bytes,
+        ),
+        uploads=UploadDesk(
+            transactions=lambda: unit_of_work(database.session),
+            storage=storage,
+            probe=prober,
+            max_bytes=settings.max_upload_bytes,
+            max_open=settings.max_open_uploads,
+            max_open_bytes=settings.max_open_upload_bytes,
+            lifetime=UPLOAD_LIFETIME,
+            keep_inputs=INPUT_RETENTION,
         ),
         outbound=outbound,
         principals=PrincipalCache(_looker_up(database)),

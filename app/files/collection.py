@@ -37,6 +37,7 @@ _KNOWN = text(
     # Results of segments wait for their job's end, however long that takes.
     " UNION ALL SELECT part ->> 'key' FROM segment, jsonb_array_elements(files) part"
     " WHERE has_objects AND part ->> 'key' = ANY(:keys)"
+    " UNION ALL SELECT storage_key FROM upload WHERE storage_key = ANY(:keys) AND file_id IS NULL"
 )
 
 

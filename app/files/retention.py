@@ -5,3 +5,4 @@ from typing import Final
 
 INPUT_RETENTION: Final = timedelta(hours=24)
 OUTPUT_RETENTION: Final = timedelta(days=7)
+UPLOAD_LIFETIME: Final = timedelta(hours=24)

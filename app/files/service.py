@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -39,6 +39,7 @@ def ingest(
     max_bytes: int,
     probe: Probe,
     now: datetime,
+    keep: timedelta = INPUT_RETENTION,
 ) -> File:
     """Take in an upload: bounded copy, probe, store, row.
 
@@ -52,19 +53,36 @@ def ingest(
         sha256, size = copy_bounded(stream, path, max_bytes=max_bytes)
         info = probe(path)
         key = storage.put_file(path, move=True)
-    file = File(
+    file = input_file(
+        key, tenant_id=tenant_id, name=name, size=size, sha256=sha256, info=info, now=now, keep=keep
+    )
+    return _add(session, storage, file)
+
+
+def input_file(
+    storage_key: str,
+    *,
+    tenant_id: str,
+    name: str | None,
+    size: int,
+    sha256: str,
+    info: MediaInfo,
+    now: datetime,
+    keep: timedelta,
+) -> File:
+    """The row of an object that was examined; the caller adds it."""
+    return File(
         id=new_id("file"),
         tenant_id=tenant_id,
         purpose="input",
-        storage_key=key,
+        storage_key=storage_key,
         name=clean_name(name),
         bytes=size,
         sha256=sha256,
         created_at=now,
-        expires_at=now + INPUT_RETENTION,
+        expires_at=now + keep,
         **_facts(info),
     )
-    return _add(session, storage, file)
 
 
 def output_file(

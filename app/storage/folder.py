@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -78,6 +78,11 @@ class FileStorage:
         if not path.is_file():
             raise FileNotFoundError(key)
         return path
+
+    @contextmanager
+    def nearby(self, key: str) -> Iterator[Path]:
+        """See ``Storage.nearby``."""
+        yield self.local(key, self._objects)
 
     def size(self, key: str) -> int | None:
         """See ``Storage.size``."""

@@ -112,6 +112,9 @@ class Storage(Protocol):
             FileNotFoundError: it is gone.
         """
 
+    def nearby(self, key: str) -> AbstractContextManager[Path]:
+        """The same, until the block ends."""
+
     def size(self, key: str) -> int | None:
         """How many bytes the object has; None when there is none."""
 

@@ -7,7 +7,7 @@ machine (``app.storage.nearby``).
 
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -80,6 +80,12 @@ class S3Storage:
         if not destination.exists():
             self._nearby.give(key, destination, lambda path: self._download(key, path))
         return destination
+
+    @contextmanager
+    def nearby(self, key: str) -> Iterator[Path]:
+        """See ``Storage.nearby``."""
+        with self._scratch.folder() as folder:
+            yield self.local(key, folder)
 
     def _download(self, key: str, path: Path) -> None:
         with self.open(key) as source, path.open("wb") as target:

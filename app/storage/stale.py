@@ -1,5 +1,6 @@
-"""Files of a folder that nobody has written to for a while."""
+"""What lies in a folder and nobody has written to for a while."""
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,8 +18,11 @@ def older(paths: Iterable[Path], age_s: float) -> Iterator[Path]:
 
 
 def remove_older(folder: Path, age_s: float) -> int:
-    """Delete the stale files of a folder; returns how many."""
+    """Delete what is stale in a folder; returns how many."""
     stale = list(older(folder.iterdir(), age_s))
     for path in stale:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return len(stale)

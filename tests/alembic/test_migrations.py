@@ -30,6 +30,7 @@ MODELS = (
     "app.jobs.segment_models",
     "app.webhooks.models",
     "app.weights.models",
+    "app.uploads.models",
     "app.anomalies.models",
     "app.faces.models",
 )

@@ -50,7 +50,12 @@ def prober() -> Iterator[Prober]:
 def app(settings: Settings, prober: Prober) -> Iterator[APIFlask]:
     app = create_app(settings)
     kit: Services = app.extensions[EXTENSION]
-    kit = replace(kit, prober=prober, desk=replace(kit.desk, probe=prober))
+    kit = replace(
+        kit,
+        prober=prober,
+        desk=replace(kit.desk, probe=prober),
+        uploads=replace(kit.uploads, probe=prober),
+    )
     app.extensions[EXTENSION] = kit
     yield app
     kit.settled.close()
