@@ -1,0 +1,1 @@
+"""The parts of ``engines.faces.tracks``: who is who from frame to frame."""
