@@ -118,16 +118,19 @@ def weights_file(table: Mapping[str, Any]) -> WeightsFile:
 
 def _manifest(table: Mapping[str, Any]) -> Manifest:
     known = {"name", "title", "description", "media", "sources", "models", "aliases"}
-    known |= {"large_pictures", "profiles", "digital_source_type"}
+    known |= {"large_pictures", "profiles", "extras", "digital_source_type"}
     _refuse_unknown(table, known, "the engine")
-    profiles = tuple(_profile(profile) for profile in table.get("profiles", ()))
+    shared = _Shared(
+        profiles=tuple(_profile(profile) for profile in table.get("profiles", ())),
+        extras=tuple(weights_file(file) for file in table.get("extras", ())),
+    )
     manifest = Manifest(
         name=_named(_text(table, "name"), "name"),
         title=_text(table, "title"),
         description=_text(table, "description"),
         media=tuple(table.get("media", ())),
         sources=_text(table, "sources"),
-        models=tuple(_model(model, profiles) for model in table.get("models", ())),
+        models=tuple(_model(model, shared) for model in table.get("models", ())),
         aliases=dict(table.get("aliases", {})),
         large_pictures=table.get("large_pictures", False) is True,
         source_type=_source_type(table.get("digital_source_type", SourceType.EDITED)),
@@ -156,7 +159,15 @@ def _check(manifest: Manifest) -> None:
             raise ManifestError(message)
 
 
-def _model(table: Mapping[str, Any], profiles: tuple[Profile, ...]) -> ModelVersion:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What an engine declares once for all of its models."""
+
+    profiles: tuple[Profile, ...]
+    extras: tuple[WeightsFile, ...]
+
+
+def _model(table: Mapping[str, Any], shared: _Shared) -> ModelVersion:
     known = {"name", "version", "runner", "weights", "needs_weights", "extras", "options"}
     _refuse_unknown(table, known | {"profiles"}, "a model")
     own = tuple(_profile(profile) for profile in table.get("profiles", ()))
@@ -170,9 +181,9 @@ def _model(table: Mapping[str, Any], profiles: tuple[Profile, ...]) -> ModelVers
         runner=_text(table, "runner"),
         weights=tuple(weights_file(file) for file in table.get("weights", ())),
         needs_weights=table.get("needs_weights", False) is True,
-        extras=tuple(weights_file(file) for file in table.get("extras", ())),
+        extras=(*(weights_file(file) for file in table.get("extras", ())), *shared.extras),
         options=dict(table.get("options", {})),
-        profiles=(*own, *profiles),  # what a model says of an input goes before the engine
+        profiles=(*own, *shared.profiles),  # what a model says of an input goes before the engine
     )
 
 

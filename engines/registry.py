@@ -178,8 +178,9 @@ class Registry:
         return found[0]
 
     def pull(self, name: str, progress: Progress | None = None) -> list[Path]:
-        """Fetch every file of a model, extras too (``name`` or ``name@version``) into the store.
+        """Fetch every file of a model (``name`` or ``name@version``) into the store.
 
+        Extras come too, but for those that nobody offers for download: the operator brings them.
         Engines may each have a model of that name (``builtin``): the files of all are fetched.
 
         Raises:
@@ -190,7 +191,8 @@ class Registry:
         for model in self._everywhere(name):
             if model.needs_weights:
                 raise missing_weights(model, None)
-            files |= dict.fromkeys((*model.weights, *model.extras))
+            offered = [file for file in model.extras if self._weights.is_offered(file)]
+            files |= dict.fromkeys((*model.weights, *offered))
         return [self._weights.fetch(file, progress) for file in files]
 
     def verify(self) -> list[Verdict]:

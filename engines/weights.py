@@ -62,6 +62,13 @@ class WeightsStore:
         )
         raise WeightsError(message, code="weights_corrupt")
 
+    def is_offered(self, file: WeightsFile) -> bool:
+        """Whether ``fetch`` has somewhere to fetch a file from; nobody is asked."""
+        is_mirrored = (
+            self._mirror_folder is not None and (self._mirror_folder / file.file).is_file()
+        )
+        return is_mirrored or self._mirror_url is not None or file.url is not None
+
     def fetch(self, file: WeightsFile, progress: Progress | None = None) -> Path:
         """Bring one file into the store, from the mirror or else its own URL.
 

@@ -103,6 +103,10 @@ def test_pull_brings_what_every_engine_needs_for_a_name(monkeypatch, store):
     fetched = []
     monkeypatch.setattr(WeightsStore, "fetch", lambda _, file, __: fetched.append(file.file))
     open_registry(store=store).pull("builtin")  # of detect, which needs nothing, and colorize
+    # what enlarges is offered by nobody here: the operator brings it, or names a mirror
+    assert fetched == ["face_detection_yunet_2023mar.onnx"]
+    fetched.clear()
+    open_registry(store=store, mirror="https://models.example").pull("builtin")
     assert fetched == ["face_detection_yunet_2023mar.onnx", "realesr_animevideov3_x4.onnx"]
 
 
