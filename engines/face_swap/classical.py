@@ -5,18 +5,15 @@ target's colours (mean and spread in Lab inside the mask) and is joined in the g
 that light and skin tone at the rim come from the target. Only pixels inside the mask change.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.face_swap.new_face import Layer, Weights
 from engines.face_swap.oval import Window, face_oval
 from engines.face_swap.params import Mask
 from engines.faces.align.colour import match_colours
 from engines.faces.face import Face, Pixels
 from engines.faces.geometry import Affine, UnusableFaceError, apply, similarity
-
-Weights = NDArray[np.float32]  # [height, width], 0..1
 
 FEATHER = 0.10  # softness of the rim, in half axes
 # A picture must show at least this share of the face that is to be pasted.
@@ -31,15 +28,6 @@ STRANGE_MIN = 14.0
 STRANGE_SPREADS = 4.0
 STRANGE_CORE = 0.55
 STRANGE_BLUR = 0.012  # of the window's width
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """A new face as it will lie over a window of the target."""
-
-    window: Window
-    pixels: Pixels  # [y2 - y1, x2 - x1, 3]
-    weights: Weights  # [y2 - y1, x2 - x1]; 0 keeps the target
 
 
 def lay(target: Pixels, face: Face, source: Pixels, source_face: Face, *, mask: Mask) -> Layer:
@@ -62,20 +50,6 @@ def lay(target: Pixels, face: Face, source: Pixels, source_face: Face, *, mask: 
     joined = _join(match_colours(pasted, behind, inside), behind, inside)
     weights = np.minimum(np.clip((1.0 - radius) / FEATHER, 0.0, 1.0), _soften(inside))
     return Layer(window=window, pixels=joined, weights=weights.astype(np.float32))
-
-
-def compose(target: Pixels, layer: Layer, *, blend: float) -> None:
-    """Lay a layer over the target, in place; ``blend`` 0..1 is the share of the new face."""
-    height, width = target.shape[:2]
-    x1, y1, x2, y2 = layer.window
-    left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
-    if left >= right or top >= bottom:
-        return
-    part = np.s_[top - y1 : bottom - y1, left - x1 : right - x1]
-    share = layer.weights[part][..., None] * np.float32(blend)
-    behind = target[top:bottom, left:right]
-    mixed = behind + (layer.pixels[part].astype(np.float32) - behind) * share
-    target[top:bottom, left:right] = np.rint(mixed).astype(np.uint8)
 
 
 def _cut(target: Pixels, window: Window) -> Pixels:

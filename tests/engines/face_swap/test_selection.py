@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from engines.errors import InvalidInputError
-from engines.face_swap.params import Faces, FaceSwapParams, Order
-from engines.face_swap.selection import choose, most_faces
+from engines.face_swap.params import Order
+from engines.face_swap.selection import at_position, in_order, match, source_face
 from engines.faces.face import Face
 
 
@@ -29,33 +29,50 @@ FOUND = [B, C, A]  # as a detector gives them: best first
     ],
 )
 def test_faces_are_counted_in_the_order_asked_for(order, expected):
-    many = FaceSwapParams(faces=Faces.MANY, order=order)
-    assert choose(FOUND, many) == expected
-    assert choose(FOUND, FaceSwapParams(order=order)) == expected[:1]
+    assert in_order(FOUND, order) == expected
     for position, each in enumerate(expected):
-        params = FaceSwapParams(faces=Faces.REFERENCE, order=order, reference=position)
-        assert choose(FOUND, params) == [each]
+        assert at_position(FOUND, position, order, where="it") is each
 
 
 def test_equal_faces_keep_the_detectors_order():
     twins = [face(0, 0, 10, 0.9), face(50, 0, 10, 0.8)]
-    assert choose(twins, FaceSwapParams(faces=Faces.MANY)) == twins
+    assert in_order(twins, Order.LARGE_SMALL) == twins
 
 
-def test_many_stops_at_max_faces():
-    params = FaceSwapParams(faces=Faces.MANY, max_faces=2)
-    assert choose(FOUND, params) == [C, A]
-    assert most_faces(params) == 2
-    assert most_faces(FaceSwapParams(max_faces=2)) == 1
-
-
-def test_a_reference_beyond_the_last_face_is_refused():
+def test_a_position_beyond_the_last_face_is_refused():
     with pytest.raises(InvalidInputError, match="use 0 to 2") as caught:
-        choose(FOUND, FaceSwapParams(faces=Faces.REFERENCE, reference=3))
+        at_position(FOUND, 3, Order.LEFT_RIGHT, where="the target")
     assert caught.value.code == "no_such_face"
 
 
-def test_no_face_at_all_is_refused_by_name():
-    with pytest.raises(InvalidInputError, match="target") as caught:
-        choose([], FaceSwapParams())
-    assert caught.value.code == "no_face_found"
+def test_a_source_with_several_faces_needs_a_choice_unless_one_is_clearly_the_largest():
+    near, far = face(0, 0, 100, 0.9), face(200, 0, 49, 0.9)
+    assert source_face([far, near], None, where="it") is near
+    with pytest.raises(InvalidInputError, match="source_face") as caught:
+        source_face([face(200, 0, 51, 0.9), near], None, where="source picture 0")
+    assert caught.value.code == "several_source_faces"
+    assert source_face(FOUND, 2, where="it") is B  # by size, whatever the target's order
+    for faces, position in [([], None), ([], 1)]:
+        with pytest.raises(InvalidInputError, match="source picture 1") as caught:
+            source_face(faces, position, where="source picture 1")
+        assert caught.value.code == "no_face_found"
+
+
+def vector(*values: float) -> np.ndarray:
+    made = np.array(values, dtype=np.float32)
+    return made / np.linalg.norm(made)
+
+
+def test_the_most_alike_are_matched_first_and_each_once():
+    anna, bert = vector(1, 0, 0), vector(0, 1, 0)
+    # the first face is a little like both, the second very much like Anna
+    faces = [vector(0.7, 0.6, 0.4), vector(0.99, 0.1, 0), vector(0, 0, 1)]
+    found = match(faces, [anna, bert], threshold=0.4)
+    assert {who: number for who, (number, _) in found.items()} == {0: 1, 1: 0}
+    assert found[0][1] == pytest.approx(0.995, abs=1e-3)
+
+
+def test_nobody_below_the_threshold_is_matched():
+    assert match([vector(1, 2)], [vector(2, -1)], threshold=0.0) == {0: (0, pytest.approx(0.0))}
+    assert match([vector(1, 2)], [vector(2, -1)], threshold=0.01) == {}
+    assert match([], [vector(1, 0)], threshold=0.0) == match([vector(1, 0)], [], threshold=0) == {}

@@ -1,0 +1,210 @@
+"""Every frame of a video with other faces: the right ones, on exactly their frames."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from engines.errors import CanceledError
+from engines.face_swap.casting import Cast
+from engines.face_swap.frames import FrameChooser, Looked, wanted_persons
+from engines.face_swap.loading import load_tools
+from engines.face_swap.networks import Networks
+from engines.face_swap.params import FaceSwapParams, typed
+from engines.face_swap.people import People
+from engines.face_swap.replacing import replace_faces
+from engines.face_swap.report import used, video_work
+from engines.face_swap.selection import Chosen
+from engines.face_swap.source import Source
+from engines.face_swap.swapper import Casting
+from engines.face_swap.tally import Tally
+from engines.face_swap.timing import LaneClock
+from engines.face_swap.tools import Tools
+from engines.manifest import ModelVersion
+from engines.media.delivery import encoding_of
+from engines.media.encoding import output_suffix
+from engines.media.frame import Frame
+from engines.media.index import VideoIndex, index_video
+from engines.media.limits import MediaLimits
+from engines.media.planes import Pixels
+from engines.media.video import VideoWork, transform_video
+from engines.metering import StageClock, usage_report
+from engines.registry import Services
+from engines.spec import (
+    CanceledRunError,
+    EngineResult,
+    OutputFile,
+    RunItem,
+    UsageReport,
+)
+
+BATCH_PER_LANE = 4  # frames that each lane has before it at a time
+
+Thing = TypeVar("Thing")
+Answer = TypeVar("Answer")
+
+
+def load_lanes(
+    services: Services, model: ModelVersion, wanted: FaceSwapParams, clock: StageClock
+) -> tuple[Tools, ...]:
+    """Tools for as many frames at the same time as there are threads, each with its own.
+
+    One alone where the device takes one call at a time.
+    """
+    threads = services.sessions.threads
+    return tuple(
+        load_tools(Networks(services, model, LaneClock(clock, threads), lane), wanted)
+        for lane in range(threads)
+    )
+
+
+@dataclass(slots=True)
+class VideoRun:
+    """One video on its way."""
+
+    item: RunItem
+    cast: Cast
+    tools: Tools  # with all threads, for what comes before the frames
+    lanes: tuple[Tools, ...]
+    people: People
+    tally: Tally = field(default_factory=Tally)
+
+    def run(self, limits: MediaLimits) -> EngineResult:
+        """Replace what was asked for in every frame.
+
+        Raises:
+            InvalidInputError: as for pictures; ``no_such_frame``.
+            CanceledRunError: with the work of the frames done until then.
+        """
+        clock = self.tools.clock.clock
+        with clock.aside("index"):
+            index = index_video(self.item.files.target, limits)
+        sources = [self.people.source(role) for role in self.cast.roles]
+        chooser = FrameChooser(
+            typed(self.item.params),
+            self.cast,
+            wanted_persons(self.item, self.cast, self.tools, self.people, index),
+        )
+        wanted, segment = typed(self.item.params), self.item.files.segment
+        encoding = encoding_of(wanted.quality, wanted.container, in_parts=segment is not None)
+        suffix = ".mp4" if segment else output_suffix(index, encoding.container)
+        path = self.item.context.work_dir / f"swapped{suffix}"
+        with ThreadPoolExecutor(len(self.lanes), "lane") as pool:
+            side_by_side = _SideBySide(pool, self.lanes)
+
+            def process(frames: Sequence[Frame]) -> list[Frame | Pixels]:
+                return self._process(frames, chooser, sources, side_by_side)
+
+            try:
+                work = transform_video(
+                    self.item.files.target,
+                    path,
+                    index=index,
+                    process=process,
+                    batch=BATCH_PER_LANE * len(self.lanes),
+                    context=self.item.context,
+                    encoding=encoding,
+                    segment=segment,
+                )
+            except CanceledError as stop:
+                raise CanceledRunError(stop.detail, usage=self._usage(index, sources)) from stop
+        self.tally.check()
+        file = given_back(self.item, path, work)
+        return EngineResult((file,), self._data(work, sources), self._usage(index, sources))
+
+    def _process(
+        self,
+        frames: Sequence[Frame],
+        chooser: FrameChooser,
+        sources: Sequence[Source],
+        side_by_side: "_SideBySide",
+    ) -> list[Frame | Pixels]:
+        def look(frame: Frame, tools: Tools) -> Looked:
+            return chooser.look(frame.pixels, tools)
+
+        def swap(
+            job: tuple[Frame, list[Chosen]], tools: Tools
+        ) -> tuple[Frame | Pixels, list[Chosen]]:
+            frame, chosen = job
+            if not chosen:
+                return frame, []  # it is given back as it came
+            pixels = frame.pixels  # changed in place; what it was stored as stays
+            castings = [Casting(each.face, sources[each.role]) for each in chosen]
+            done = replace_faces(pixels, castings, tools)
+            skipped = {id(casting.face) for casting, _ in done.skipped}
+            left = [each for each in chosen if id(each.face) not in skipped]
+            return (pixels if left else frame), left
+
+        looked = side_by_side.each(look, frames)
+        chosen = [chooser.choose(each) for each in looked]
+        swapped = side_by_side.each(swap, list(zip(frames, chosen, strict=True)))
+        for seen, wanted, (_, done) in zip(looked, chosen, swapped, strict=True):
+            self.tally.add(found=len(seen.faces), chosen=wanted, swapped=done)
+        return [picture for picture, _ in swapped]
+
+    def _usage(self, index: VideoIndex, sources: Sequence[Source]) -> UsageReport:
+        tally, model = self.tally, self.item.model
+        work = video_work(
+            model,
+            typed(self.item.params),
+            size=(index.width, index.height),
+            frames=tally.frames,
+            seconds=index.duration_s * min(1.0, tally.frames / max(1, index.frames)),
+            faces=tally.faces,
+            extra_faces=tally.extra_faces,
+            cached=sum(source.is_cached for source in sources),
+        )
+        execution = self.lanes[0].swapper.execution
+        return usage_report(self.tools.clock.clock, work=work, model=model, execution=execution)
+
+    def _data(self, work: VideoWork, sources: Sequence[Source]) -> dict[str, Any]:
+        facts = used(self.item.model, self.lanes[0], sources)
+        return {
+            **facts,
+            **self.tally.describe(roles=len(sources)),
+            **told(work),
+            "notes": [*facts["notes"], *work.notes],
+        }
+
+
+def given_back(item: RunItem, path: Path, work: VideoWork) -> OutputFile:
+    """The video with other faces, named after its source."""
+    assert work.container is not None  # noqa: S101 - it was encoded
+    name = f"{item.files.target.stem}-swapped{path.suffix}"
+    return OutputFile(path, work.container.media_type, name)
+
+
+def told(work: VideoWork) -> dict[str, Any]:
+    """What the result says of the video itself."""
+    return {
+        "frames": work.frames,
+        "frames_lost": work.frames_lost,
+        "duration_s": round(work.seconds, 6),
+        "width": work.width,
+        "height": work.height,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _SideBySide:
+    """Does one thing to several, each with a lane of its own."""
+
+    pool: ThreadPoolExecutor
+    lanes: tuple[Tools, ...]
+
+    def each(self, work: Callable[[Thing, Tools], Answer], things: Sequence[Thing]) -> list[Answer]:
+        """The answers in order; raises what the first that failed raised."""
+        free: SimpleQueue[Tools] = SimpleQueue()
+        for lane in self.lanes:
+            free.put(lane)
+
+        def one(thing: Thing) -> Answer:
+            lane = free.get()  # there are as many lanes as threads
+            try:
+                return work(thing, lane)
+            finally:
+                free.put(lane)
+
+        return list(self.pool.map(one, things))
