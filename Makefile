@@ -7,7 +7,7 @@ JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo check format test fuzz bench soak batch-test bench-peers bench-gpu gpu-test lock clean
+.PHONY: help install up down demo check format test fuzz kills bench soak batch-test bench-peers bench-gpu gpu-test lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test: $(READY) ## the whole suite on real PostgreSQL, Redis and Celery (T=path f
 
 fuzz: $(READY) ## the ledger's properties with 10 000 examples of 50 steps each
 	PIXELMETER_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -n 0 --timeout 0 tests/billing/test_ledger_properties.py -k any_order
+
+kills: $(READY) ## kill -9 of workers at 20 random moments of videos in segments (SEED=n repeats)
+	PIXELMETER_KILLS=20 PIXELMETER_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -s --timeout 0 tests/workers/segments/test_live_segments.py
 
 bench: $(READY) ## every speed and memory figure as a ratio against a named baseline of the same run
 	$(BIN)/python tests/bench/run.py

@@ -15,6 +15,7 @@ from engines.metering import cpu_name
 from workers.boot import ENGINES_KEY
 from workers.services import Services, process_services
 from workers.warming import begin_warming, pinned_models
+from workers.work_folders import clean_work, work_root
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def boot_child(sender: str, **_: object) -> None:
     if not engines:
         return
     services = process_services.get()
+    clean_work(work_root(services))  # of a process that this one replaces; no beat sweeps here
     warming = begin_warming(services, warm_up(services, engines))
     heartbeat = Heartbeat(
         services.relaxed,

@@ -51,6 +51,9 @@ class TenantChange(_Closed):
     debt_limit: int | float | None = Field(
         None, ge=0, description="tokens a postpaid tenant may owe"
     )
+    max_segments: int | None = Field(
+        None, ge=1, le=64, description="parts that a long video may be cut into; 1: never cut"
+    )
 
 
 class KeyRequest(_Closed):
@@ -121,6 +124,7 @@ def edit_tenant(tenant_id: str, wanted: TenantChange) -> Response:
             group=wanted.group,
             mode=wanted.mode,
             debt_limit=wanted.debt_limit,
+            max_segments=wanted.max_segments,
             actor=current_operator(),
             now=utc_now(),
         )

@@ -27,7 +27,9 @@ _LOAD = text(
     SELECT coalesce(sum(w.capacity), 0)::integer AS capacity,
            coalesce(sum(least(w.capacity, (
                SELECT count(*) FROM job WHERE lease_owner = w.worker
-                   AND status IN ('starting','processing','finalizing')))), 0)::integer AS busy
+                   AND status IN ('starting','processing','finalizing')) + (
+               SELECT count(*) FROM segment WHERE lease_owner = w.worker AND status = 'running')
+           )), 0)::integer AS busy
       FROM worker_heartbeat w
      WHERE w.seen_at > clock_timestamp() - make_interval(secs => :timeout_s)
     """

@@ -90,6 +90,11 @@ def create_tenant_command(
 @click.option("--zone", help="IANA time zone of its days, from now on.")
 @click.option("--mode", type=click.Choice(CHOICES["mode"]))
 @click.option("--debt-limit", type=click.FloatRange(min=0), help="Tokens it may owe.")
+@click.option(
+    "--max-segments",
+    type=click.IntRange(1, 64),
+    help="Parts that a long video may be cut into; 1: never.",
+)
 @pass_context
 def change_tenant_command(
     context: Context,
@@ -99,6 +104,7 @@ def change_tenant_command(
     zone: str | None,
     mode: str | None,
     debt_limit: float | None,
+    max_segments: int | None,
 ) -> None:
     """Change what is given of TENANT (name or id); the rest stays."""
     with transaction(context) as session:
@@ -109,6 +115,7 @@ def change_tenant_command(
             zone=zone,
             mode=mode,
             debt_limit=debt_limit,
+            max_segments=max_segments,
             actor=ACTOR,
             now=datetime.now(UTC),
         )

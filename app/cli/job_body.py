@@ -20,6 +20,7 @@ class JobChoices:
     params: dict[str, Any]
     sources: tuple[Path, ...] = ()
     priority: str = "normal"
+    segments: int | None = None
     token_quota: float | None = None
     webhook: str | None = None
     consent: bool = False
@@ -65,6 +66,8 @@ def job_body(
     }
     if choices.model is not None:
         body["model"] = choices.model
+    if choices.segments is not None:
+        body["segments"] = choices.segments
     if choices.token_quota is not None:
         body["token_quota"] = choices.token_quota
     if choices.webhook is not None:

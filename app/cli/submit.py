@@ -66,6 +66,11 @@ def _job_options(command: Decorated) -> Decorated:
     default="normal",
     show_default=True,
 )
+@click.option(
+    "--segments",
+    type=click.IntRange(1, 64),
+    help="Parts of a video that run side by side; 1: one run.  [default: by its length]",
+)
 @click.option("--quota", type=float, help="Refuse when a job's quote is higher, in tokens.")
 @click.option("--webhook", metavar="URL", help="Where the signed event of the end goes.")
 @click.option("--consent", is_flag=True, help="The persons shown agreed (face jobs).")
@@ -94,6 +99,7 @@ def submit(
     model: str | None,
     params: tuple[str, ...],
     priority: str,
+    segments: int | None,
     quota: float | None,
     webhook: str | None,
     consent: bool,
@@ -111,6 +117,7 @@ def submit(
         params=parse_params(params),
         sources=sources,
         priority=priority,
+        segments=segments,
         token_quota=quota,
         webhook=webhook,
         consent=consent,

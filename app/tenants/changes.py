@@ -22,12 +22,15 @@ def change_tenant(
     group: str | None = None,
     mode: str | None = None,
     debt_limit: float | None = None,
+    max_segments: int | None = None,
     actor: str,
     now: datetime,
 ) -> Tenant:
     """Change what is given; days and months are counted in the new zone from now on.
 
     ``debt_limit`` is in tokens: what a postpaid tenant may owe; it counts from the next hold on.
+
+    ``max_segments`` bounds into how many parts a long video of theirs is cut, 1 to 64; 1: never.
 
     Rules of a new group grant from the next local date that begins.
 
@@ -43,13 +46,15 @@ def change_tenant(
         "mode": mode or tenant.mode,
     }
     check_tenant(name=tenant.name, **wanted)
+    wanted_segments = tenant.max_segments if max_segments is None else max_segments
     joined = {"group_since": now} if wanted["group"] != tenant.group else {}
-    session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**wanted, **joined))
+    changed = {**wanted, **joined, "max_segments": wanted_segments}
+    session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**changed))
     rezone_caps(session, tenant=tenant_id, zone=wanted["zone"])
     if mode is not None or debt_limit is not None:
         limit = debt(session, tenant_id).limit if debt_limit is None else from_number(debt_limit)
         set_terms(session, tenant=tenant_id, mode=wanted["mode"], limit=limit, now=now)
-    detail = {**wanted, "debt_limit": debt_limit}
+    detail = {**wanted, "debt_limit": debt_limit, "max_segments": wanted_segments}
     record(session, actor=actor, action="tenant.change", subject=tenant_id, detail=detail, now=now)
     session.refresh(tenant)
     return tenant

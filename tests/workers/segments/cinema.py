@@ -17,6 +17,7 @@ from billing.publishing import publish
 from tests.workers.miniature import Platform, settings_of
 from workers import run_job
 from workers.segments import finalize, run
+from workers.segments.cleaning import clean_ended
 from workers.settle import drain
 from workers.work_folders import clean_work, work_root
 
@@ -135,6 +136,7 @@ class Cinema:
         ``swept``: a worker was killed, so what is found only by the sweepers has been.
         """
         if swept:
+            clean_ended(self.services)
             with self.platform.sessions() as session:
                 collect_orphans(session, self.services.storage, older_than_s=-1)
             clean_work(work_root(self.services), older_than_s=-1)
