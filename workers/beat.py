@@ -10,6 +10,7 @@ SEAL_EVERY_S = 10.0
 FIND_ANOMALIES_EVERY_S = 300.0
 START_ESTIMATES_EVERY_S = 5.0
 TEND_BATCHES_EVERY_S = 5.0
+MEASURE_SPEEDS_EVERY_S = 60.0
 COPY_USAGE_EVERY_S = 30.0
 GRANT_EVERY_S = 300.0
 KEEP_BOOKS_EVERY_S = 300.0
@@ -30,6 +31,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "seal-audit": _entry(TaskName.SEAL_AUDIT, SEAL_EVERY_S),
     "start-estimates": _entry(TaskName.START_ESTIMATES, START_ESTIMATES_EVERY_S),
     "tend-batches": _entry(TaskName.TEND_BATCHES, TEND_BATCHES_EVERY_S),
+    "measure-speeds": _entry(TaskName.MEASURE_SPEEDS, MEASURE_SPEEDS_EVERY_S),
     "grant": _entry(TaskName.GRANT, GRANT_EVERY_S),
     "keep-books": _entry(TaskName.KEEP_BOOKS, KEEP_BOOKS_EVERY_S),
     "reconcile": _entry(TaskName.RECONCILE, RECONCILE_EVERY_S),

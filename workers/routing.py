@@ -20,6 +20,7 @@ class TaskName(StrEnum):
     SEAL_AUDIT = "workers.audit.seal_audit"  # hint: booked journals wait for the audit chain
     START_ESTIMATES = "workers.estimates.start_estimates"  # hint: batches may start
     TEND_BATCHES = "workers.batches.tend_batches"  # hint: batches may have to go on or end
+    MEASURE_SPEEDS = "workers.speeds.measure_speeds"  # hint: runs have ended
     GRANT = "workers.grant.grant"  # hint: rules may be due
     KEEP_BOOKS = "workers.books.keep_books"  # hint: months, cycles and tiers may be due
     RECONCILE = "workers.reconcile.reconcile"  # hint: it may be night
@@ -44,6 +45,7 @@ TASK_MODULES = (
     "workers.deliver",
     "workers.estimates",
     "workers.batches",
+    "workers.speeds",
     "workers.grant",
     "workers.books",
     "workers.sweep",
@@ -62,6 +64,7 @@ ROUTES: dict[str, dict[str, str]] = {
     TaskName.DELIVER.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.START_ESTIMATES.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.TEND_BATCHES.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.MEASURE_SPEEDS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.GRANT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.KEEP_BOOKS.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.SWEEP.value: {"queue": Queue.MAINTENANCE.value},

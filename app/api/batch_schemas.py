@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from app.api.schemas import Document, JobError, JobOutput, Listing, Tokens
+from app.api.schemas import Document, Forecast, JobError, JobOutput, Listing, Tokens
 
 Kind = Literal[
     "waiting", "queued", "running", "succeeded", "failed", "canceled", "expired", "refused",
@@ -56,7 +56,7 @@ class BatchLinks(Document):
     outputs: str = Field(description="a ZIP of what was produced so far, for 15 minutes")
 
 
-class BatchObject(Document):
+class BatchObject(Forecast):
     """Jobs that were sent together; ``tokens`` is what the settled ones cost."""
 
     id: str

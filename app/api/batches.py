@@ -5,6 +5,7 @@ chunk; the others follow chunk by chunk, here or, after a crash, by the backgrou
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from apiflask import APIBlueprint, FileSchema
@@ -16,7 +17,7 @@ from app.api.auth import bearer_key, current_principal, current_tenant, public, 
 from app.api.batch_schemas import BatchItemList, BatchList, BatchObject, Kind
 from app.api.files import ContentQuery
 from app.api.idempotency import bind, earlier_resource, requested
-from app.api.item_list import ItemListRequest, priced
+from app.api.item_list import ItemListRequest, forecast_of, priced
 from app.api.refusals import refusals_told
 from app.api.replies import ListQuery, page, reply
 from app.api.request_id import current_request_id
@@ -123,6 +124,7 @@ def _created(document: dict[str, Any], make: Callable[[Intake], str]) -> Respons
 def _kept(intake: Intake, order: Order) -> str:
     """Keep the batch and make its first jobs, all or nothing."""
     session = intake.session
+    order = replace(order, forecast=forecast_of(services(), session, order.items))
     batch_id = service.create(
         session, box=services().box, intake=intake, caller=current_principal(), order=order
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from app.api.schemas import Document, Tokens
+from app.api.schemas import Document, Forecast, Tokens
 
 
 class EstimateError(Document):
@@ -32,7 +32,7 @@ class SkippedItem(Document):
     detail: str
 
 
-class EstimateObject(Document):
+class EstimateObject(Forecast):
     """A priced batch; ``shortfall`` is what the balance lacks for it."""
 
     id: str

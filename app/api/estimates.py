@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.api.auth import current_principal, current_tenant
 from app.api.estimate_schemas import EstimateObject
 from app.api.idempotency import bind, earlier_resource, requested
-from app.api.item_list import ItemListRequest, priced
+from app.api.item_list import ItemListRequest, forecast_of, priced
 from app.api.replies import moment, reply
 from app.api.services import Services, services, utc_now
 from app.estimates import service
@@ -18,6 +18,7 @@ from app.estimates.models import EstimateItem
 from app.estimates.pricing import BadItem
 from app.estimates.service import Found
 from app.files.intake import Intake
+from app.speeds.outlook import NO_FORECAST
 from billing.amounts import from_number, to_number
 
 ITEMS_MAX = 1000
@@ -62,6 +63,7 @@ def _created(
         intake=intake,
         caller=current_principal(),
         items=good,
+        forecast=forecast_of(kit, session, good),
         max_tokens=None if wanted.max_tokens is None else from_number(wanted.max_tokens),
         now=intake.now,
     )
@@ -115,6 +117,7 @@ def _view(found: Found, skipped: list[BadItem] | None = None) -> dict[str, Any]:
         "balance": to_number(found.available),
         "shortfall": to_number(found.shortfall),
         "sufficient": found.shortfall == 0,
+        **(estimate.forecast or NO_FORECAST),
         "items": [_item_view(item) for item in found.items],
         "skipped": [
             {"index": each.position, "code": each.code, "detail": each.detail}

@@ -1,11 +1,12 @@
 """Lists of job bodies, as estimates and batches take them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
-from app.api.auth import current_principal
+from app.api.auth import current_principal, current_tenant
 from app.api.services import Services
 from app.api.validation import validated
 from app.errors import InvalidRequestError
@@ -48,6 +49,13 @@ def priced(
     if bad and (wanted.on_invalid == "reject" or not good):
         raise refusal(bad, of=len(wanted.items))
     return good, bad
+
+
+def forecast_of(kit: Services, session: Session, items: Sequence[Item]) -> dict[str, Any]:
+    """How long these items take together, and how long the first of them waits."""
+    works = [(item.found.prepared, item.request.priority) for item in items]
+    told, _ = kit.outlook.forecast(session, tenant_id=current_tenant(), works=works)
+    return told
 
 
 def _requests(wanted: ItemListRequest) -> tuple[list[tuple[int, JobRequest]], list[BadItem]]:

@@ -8,8 +8,8 @@ from app.api.auth import current_tenant
 from app.api.replies import reply
 from app.api.schemas import QuoteObject
 from app.api.services import services, utc_now
-from app.jobs.pricing import quote_request
 from app.jobs.spec import JobRequest
+from app.speeds.quoting import quote_request
 
 blueprint = APIBlueprint("quotes", __name__, url_prefix="/v1/quotes", tag="Jobs")
 
@@ -39,6 +39,7 @@ def quote(sent: QuoteQuery, job: JobRequest) -> Response:
         document = quote_request(
             session,
             catalog=kit.catalog,
+            outlook=kit.outlook,
             intake=intake,
             request=job,
             batch_items=sent.batch_items,

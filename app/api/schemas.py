@@ -84,13 +84,28 @@ class QuoteMultiplier(Document):
     detail: str
 
 
-class QuoteObject(Document):
+class Forecast(Document):
+    """How long it takes, from measured runs, without loading of models; null: nobody said."""
+
+    estimated_seconds: float | int | None = Field(description="half of such runs are quicker")
+    estimated_seconds_p90: float | int | None = Field(description="nine of ten are quicker")
+    queue_wait_seconds: float | int | None = Field(
+        description="until the first job starts; null while no worker serves its engine"
+    )
+    estimate_basis: Literal["measured", "scaled", "estimated"] | None = Field(
+        description="runs of this kind, of another size, or the engine's own rough times"
+    )
+    estimate_samples: int = Field(description="how many runs it rests on")
+
+
+class QuoteObject(Forecast):
     """The most a job can cost, and whether the balance covers it."""
 
     tokens: Tokens
     max_tokens: Tokens
     rate_card: str
     model: str = Field(description="name@version that would run")
+    estimated_tokens: Tokens = Field(description="what such jobs cost at the median")
     terms: list[PriceTerm]
     multipliers: list[QuoteMultiplier]
     balance: Tokens

@@ -35,6 +35,7 @@ from app.jobs.bell import JobBell
 from app.outbound import OutboundPolicy
 from app.secret_box import SecretBox, open_secret_box
 from app.settings import Settings
+from app.speeds.outlook import Outlook
 from app.storage import Storage, open_storage
 from app.tenants.service import Principal, authenticate
 from app.uploads.service import UploadDesk
@@ -64,6 +65,7 @@ class Services:
     streams: StreamPlaces
     bell: JobBell
     balances: BalanceCache
+    outlook: Outlook
     readiness: Readiness
     trials: Semaphore  # of tenants' weights: each may take a core for half a minute
 
@@ -138,6 +140,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         streams=StreamPlaces(),
         bell=JobBell(engine_of(app, database)),
         balances=BalanceCache(settings.redis_url, keep_s=settings.balance_cache_s),
+        outlook=Outlook(),
         readiness=_readiness(app, database, storage, settings),
         trials=Semaphore(TRIALS_MAX),
     )

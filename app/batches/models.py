@@ -34,6 +34,7 @@ class Batch(Base):
     tokens_quoted: Mapped[int] = mapped_column(BigInteger)  # micro-tokens, the sum of the quotes
     webhook: Mapped[dict[str, Any] | None]  # as in ``job.webhook``
     retry_of: Mapped[str | None] = mapped_column(ForeignKey("batch.id"), unique=True)
+    forecast: Mapped[dict[str, Any] | None]  # of time, as it was told at the start
     created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     cancel_requested_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]  # everything is settled and told, in one transaction

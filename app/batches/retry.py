@@ -115,6 +115,7 @@ def _again(row: RowMapping) -> _Again:
             "priority": job["priority"],
             "start_deadline_s": None if deadline_s is None else round(deadline_s),
             "max_runtime_s": job["max_runtime_s"],
+            "segments": job["segments_wanted"],
             "project": job["project"],
             "user": job["end_user"],
             "metadata": job["metadata"],

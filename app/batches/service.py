@@ -58,6 +58,7 @@ class Order:
     bad: Sequence[BadItem]  # left out
     priced_for: int  # items that the batch discount counted
     max_tokens: MicroTokens | None = None
+    forecast: Mapping[str, Any] | None = None
     webhook: Mapping[str, Any] | None = None  # sealed, as in ``job.webhook``
     request_id: str | None = None
     retry_of: str | None = None
@@ -85,6 +86,7 @@ def create(
             total=order.total,
             priced_for=order.priced_for,
             tokens_quoted=quoted,
+            forecast=order.forecast,
             webhook=order.webhook,
             retry_of=order.retry_of,
         )

@@ -1,7 +1,7 @@
 """Batches and their items as the public objects of ``/v1``. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from app.batches.models import Batch, ItemState
@@ -9,6 +9,8 @@ from app.batches.queries import RUNNING, Tally
 from app.files.links import LinkSigner
 from app.jobs.record import JobRow
 from app.jobs.view import output_view
+from app.speeds.outlook import NO_FORECAST
+from app.timestamps import rfc3339_or_none
 from billing.amounts import MicroTokens, to_number
 
 MANIFEST_KINDS: Final = ("json", "csv")
@@ -25,9 +27,10 @@ def batch_view(batch: Batch, tally: Tally, *, links: LinkSigner, now: datetime) 
         "counts": dict(tally.counts),
         "tokens_quoted": to_number(MicroTokens(batch.tokens_quoted)),
         "tokens": to_number(MicroTokens(tally.micro_tokens)),
+        **(batch.forecast or NO_FORECAST),
         "retry_of": batch.retry_of,
-        "created_at": _time(batch.created_at),
-        "finished_at": _time(batch.finished_at),
+        "created_at": rfc3339_or_none(batch.created_at),
+        "finished_at": rfc3339_or_none(batch.finished_at),
         "manifest": _manifest(batch, links=links, now=now),
         "links": {
             "self": path,
@@ -105,9 +108,3 @@ def _manifest(batch: Batch, *, links: LinkSigner, now: datetime) -> dict[str, An
         for kind in MANIFEST_KINDS
     }
     return {**signed, "signed_at": kept["signed_at"], "expires_at": kept["expires_at"]}
-
-
-def _time(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -155,7 +155,7 @@ def quote(
 ) -> None:
     """Say what FILES through ENGINE would cost at most, without running anything."""
     choices = JobChoices(engine=engine, model=model, params=parse_params(params), sources=sources)
-    table = Table("file", "tokens at most", "rate card", box=None)
+    table = Table("file", "tokens at most", "likely", "seconds", "rate card", box=None)
     total = 0.0
     with open_client(context) as client:
         references = upload_sources(client, choices)
@@ -163,10 +163,16 @@ def quote(
             target = client.upload(path)["id"]
             answer = client.quote(job_body(choices, target=target, sources=references))
             total += answer["max_tokens"]
-            table.add_row(str(path), tokens_text(answer["max_tokens"]), answer["rate_card"])
+            table.add_row(
+                str(path),
+                tokens_text(answer["max_tokens"]),
+                tokens_text(answer["estimated_tokens"]),
+                f"{answer['estimated_seconds']:.1f} ({answer['estimate_basis']})",
+                answer["rate_card"],
+            )
             for line in answer["terms"] if lines else ():
                 what = f"  {line['name']}, {line['quantity']:g} x {line['unit']}"
-                table.add_row(what, tokens_text(line["tokens"]), "")
+                table.add_row(what, tokens_text(line["tokens"]))
         balance = client.balance()["available"]
     context.console.print(table)
     enough = "enough" if total <= balance else "not enough"

@@ -1,6 +1,7 @@
 """Tables of estimates and their items."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -19,6 +20,7 @@ class Estimate(Base):
     api_key_id: Mapped[str]  # who asked; the jobs start in the name of this key
     items: Mapped[int]
     tokens: Mapped[int] = mapped_column(BigInteger)  # micro-tokens, the sum of the quotes
+    forecast: Mapped[dict[str, Any] | None]  # of time, as it was told
     recharge_id: Mapped[str | None]  # asked for last
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

@@ -3,11 +3,11 @@
 ``app.estimates.start`` is the other half: it submits the jobs. Nothing here commits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
@@ -66,6 +66,7 @@ def create(
     caller: Principal,
     items: Sequence[Item],
     max_tokens: MicroTokens | None,
+    forecast: Mapping[str, Any],
     now: datetime,
 ) -> str:
     """Keep priced items with their inputs; returns the id.
@@ -82,6 +83,7 @@ def create(
             api_key_id=caller.key_id,
             items=len(items),
             tokens=total,
+            forecast=forecast,
             created_at=now,
             expires_at=now + LIFETIME,
         )

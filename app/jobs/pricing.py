@@ -20,7 +20,6 @@ from app.weights.service import find_own
 from billing.amounts import from_number, to_number
 from billing.multipliers import multipliers_json
 from billing.quote import Quote
-from billing.wallets import balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,38 +106,4 @@ def quote_facts(quote: Quote) -> dict[str, Any]:
             for each in quote.multipliers
         ],
         "multipliers_exact": multipliers_json(quote.multipliers),
-    }
-
-
-def quote_request(
-    session: Session,
-    *,
-    catalog: Catalog,
-    intake: Intake,
-    request: JobRequest,
-    batch_items: int = 1,
-    now: datetime,
-) -> dict[str, Any]:
-    """The answer of ``POST /v1/quotes``; open the intake with ``keep=False`` so nothing stays.
-
-    A model whose weights are absent can be quoted, a quota is not enforced: only ``submit`` does.
-    """
-    found = estimate(
-        session,
-        catalog=catalog,
-        intake=intake,
-        request=request,
-        batch_items=batch_items,
-        now=now,
-    )
-    wallet = balance(session, intake.tenant_id)
-    available = wallet.available
-    facts = quote_facts(found.quote)
-    del facts["micro_tokens"], facts["multipliers_exact"]
-    return {
-        **facts,
-        "model": found.prepared.model.id,
-        "balance": to_number(available),
-        "balance_after": to_number(available - found.quote.amount),
-        "sufficient": available + wallet.credit >= found.quote.amount,
     }

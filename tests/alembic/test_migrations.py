@@ -23,6 +23,7 @@ from app.jobs.states import TRANSITIONS, JobStatus
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = (
     "app.batches.models",
+    "app.speeds.models",
     "app.estimates.models",
     "app.tenants.models",
     "app.files.models",

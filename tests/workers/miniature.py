@@ -12,8 +12,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.batches import service as batches
+from app.batches.opening import make_jobs
+from app.batches.service import Order
 from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
+from app.estimates.pricing import price_together
 from app.files.intake import IntakeDesk
 from app.jobs.service import request_cancel, submit
 from app.jobs.spec import JobRequest
@@ -144,6 +148,35 @@ class Platform:
             )
             session.commit()
         return str(submitted.job["id"])
+
+    def submit_batch(self, items: int, **fields: Any) -> str:
+        """Keep a batch of so many jobs for the last uploaded file, and make all of them."""
+        body = {
+            "cache": False,
+            "engine": "detect",
+            "model": "builtin",
+            "input": {"target": {"file": self.file}},
+        }
+        request, now = JobRequest.model_validate(body), datetime.now(UTC)
+        with (
+            self.sessions.begin() as session,
+            self._desk.open(session, tenant_id=self.tenant, now=now) as intake,
+        ):
+            good, bad = price_together(
+                session,
+                catalog=self.catalog,
+                intake=intake,
+                caller=self.caller,
+                requests=[(index, request) for index in range(items)],
+                now=now,
+            )
+            order = Order(total=items, items=good, bad=bad, priced_for=items, **fields)
+            batch_id = batches.create(
+                session, box=self.services.box, intake=intake, caller=self.caller, order=order
+            )
+            while make_jobs(session, batch_id=batch_id):
+                pass
+        return batch_id
 
     def cancel(self, job_id: str) -> None:
         with self.sessions.begin() as session:

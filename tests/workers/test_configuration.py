@@ -107,6 +107,7 @@ def test_the_schedule_only_hints_and_its_hints_do_not_pile_up() -> None:
         TaskName.SEAL_AUDIT.value,
         TaskName.TELL_LIMITS.value,
         TaskName.TEND_BATCHES.value,
+        TaskName.MEASURE_SPEEDS.value,
         TaskName.COPY_USAGE.value,
         TaskName.FIND_ANOMALIES.value,
         TaskName.GRANT.value,

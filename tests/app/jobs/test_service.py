@@ -21,10 +21,11 @@ from app.errors import (
     ProblemError,
 )
 from app.jobs.bell import JobBell
-from app.jobs.pricing import quote_request
 from app.jobs.service import request_cancel, submit
 from app.jobs.spec import JobRequest
 from app.jobs.states import JobStatus
+from app.speeds.outlook import Outlook
+from app.speeds.quoting import quote_request
 from tests.app.jobs.shop import INLINE, Shop
 
 PRICE = 300_000  # micro-tokens of the built-in detector at 640x640
@@ -321,7 +322,12 @@ def test_a_quote_says_the_price_and_stores_nothing(shop: Shop) -> None:
             )
         )
         quote = quote_request(
-            session, catalog=shop.catalog, intake=intake, request=request, now=now
+            session,
+            catalog=shop.catalog,
+            outlook=Outlook(),
+            intake=intake,
+            request=request,
+            now=now,
         )
         session.rollback()
     assert quote["tokens"] == quote["max_tokens"] == 5.625

@@ -1,0 +1,1 @@
+"""Measured speeds: how long a job will take and wait, from how long others like it took."""
