@@ -43,6 +43,7 @@ class Settings:
     storage_cache_bytes: int = 10 * 1024**3  # of this machine, for copies of remote objects
     api_key: str | None = None  # what the command line sends; None: the one in dev.json
     admin_key: str | None = None  # the same for `pixelmeter admin`
+    comfyui_key: str | None = None  # whose jobs the ComfyUI port sends; None: the demo tenant's
     balance_cache_s: int = 0  # how long a shown balance may be kept in Redis; 0: not at all
     clickhouse_url: str | None = None  # where usage is copied to; None: nowhere
     proxy_hops: int = 0  # proxies of ours in front of the API; 0 believes no X-Forwarded-For
@@ -95,6 +96,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         storage_cache_bytes=_integer(env, "PIXELMETER_STORAGE_CACHE_BYTES", 10 * 1024**3),
         api_key=env.get("PIXELMETER_API_KEY") or None,
         admin_key=env.get("PIXELMETER_ADMIN_KEY") or None,
+        comfyui_key=env.get("PIXELMETER_COMFYUI_KEY") or None,
         balance_cache_s=_integer(env, "PIXELMETER_BALANCE_CACHE_S", 0),
         clickhouse_url=env.get("CLICKHOUSE_URL") or None,
         proxy_hops=_integer(env, "PIXELMETER_PROXY_HOPS", 0),

@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import Flask, Request, current_app, request
 
-from app.api.json_body import load_object
 from app.errors import InvalidRequestError
+from app.json_body import load_object
 from app.recharges.csv_file import FILE_BYTES_MAX as RECHARGE_FILE_BYTES_MAX
 
 KIB = 1024

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from app.api.auth import current_principal, current_tenant
 from app.api.idempotency import requested
 from app.api.job_filters import JobListQuery
-from app.api.json_body import load_object
 from app.api.openapi import Answers, described_body
 from app.api.parts import is_multipart, one_file, one_text, only_parts
 from app.api.refusals import refusals_told
@@ -33,6 +32,7 @@ from app.jobs.record import JobRow
 from app.jobs.service import Submitted, request_cancel, submit, writes_once
 from app.jobs.spec import JobInput, JobRequest, Ref
 from app.jobs.view import job_view
+from app.json_body import load_object
 
 blueprint = APIBlueprint("jobs", __name__, url_prefix="/v1/jobs", tag="Jobs")
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.api.json_body import escape_pointer
 from app.errors import FieldError, InvalidRequestError
+from app.json_body import escape_pointer
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -86,7 +86,7 @@ def _platform(context: Context) -> Iterator[PlatformState]:
     inherited = own_environment(context.settings, inherited=environment())
     inherited["PIXELMETER_OUTBOUND_ALLOW"] = allowed
     inherited.pop("PIXELMETER_URL", None)  # of another platform: this one has its own address
-    arguments = ["--port", str(free_port())]
+    arguments = ["--port", str(free_port()), "--comfyui-port", str(free_port())]
     with context.console.status("Starting a platform of its own ..."):
         state = start_detached(context.layout, arguments, environment=inherited)
     context.console.print(f"Started a platform at {state.base_url}.")

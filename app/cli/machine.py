@@ -41,6 +41,7 @@ def status(context: Context) -> None:
     state = read_state(context.layout)
     say = context.console.print
     say(f"{state.base_url}  {state.phase}  (supervisor pid {state.pid}, {context.layout.home})")
+    say(f"{state.comfyui_url}  for clients of ComfyUI")
     say(_process_table(state.processes, now=datetime.now(UTC)))
     depths = read_depths(
         state.database_url, state.redis_url, outside=context.settings.engine_folders

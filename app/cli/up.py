@@ -13,12 +13,13 @@ from app.cli.examples import examples
 from app.local.errors import LocalError
 from app.local.launch import forget_stale, start_detached
 from app.local.options import UpOptions
-from app.local.ports import free_port
+from app.local.ports import free_port, is_free
 from app.local.processes import own_environment
 from app.local.state import PlatformState
 from app.settings import Settings, environment
 
 PORT_MAX = 65535
+COMFYUI_PORT = 8188  # ComfyUI's own
 
 
 @click.command(
@@ -40,9 +41,9 @@ PORT_MAX = 65535
 @click.option(
     "--comfyui-port",
     type=click.IntRange(0, PORT_MAX),
-    default=8188,
-    show_default=True,
-    help="Port for ComfyUI clients; nothing serves it in this version.",
+    default=None,
+    help="Port for clients of ComfyUI on 127.0.0.1; 0 takes a free one."
+    f"  [default: {COMFYUI_PORT}, or a free one where that is taken]",
 )
 @click.option(
     "--gpu-workers",
@@ -58,7 +59,7 @@ def up(
     *,
     detach: bool,
     port: int,
-    comfyui_port: int,
+    comfyui_port: int | None,
     gpu_workers: int,
     report_to: int | None,
 ) -> None:
@@ -67,12 +68,14 @@ def up(
     Starts PostgreSQL and Redis from this installation (unless DATABASE_URL or REDIS_URL name
     servers of yours), brings the tables up to date, and supervises the API, the dispatcher and
     the workers. The first start creates a demo tenant with 10 000 tokens; addresses and keys are
-    in PIXELMETER_HOME/dev.json.
+    in PIXELMETER_HOME/dev.json. Clients of ComfyUI run against a port of their own: their prompts
+    become jobs of the demo tenant, or of the key in PIXELMETER_COMFYUI_KEY.
     """
-    options = UpOptions(port=port or free_port(), gpu_workers=gpu_workers)
-    source = click.get_current_context().get_parameter_source("comfyui_port")
-    if source is not click.core.ParameterSource.DEFAULT:
-        click.echo(f"Nothing serves ComfyUI clients yet; port {comfyui_port} stays free.", err=True)
+    options = UpOptions(
+        port=port or free_port(),
+        comfyui_port=_comfyui_port(comfyui_port),
+        gpu_workers=gpu_workers,
+    )
     if detach:
         _detach(context, options)
     elif report_to is not None:
@@ -81,11 +84,21 @@ def up(
         _run_here(context, options)
 
 
+def _comfyui_port(asked: int | None) -> int:
+    """The port asked for; else ComfyUI's own, unless ComfyUI itself or another of us has it."""
+    if asked is None and is_free(COMFYUI_PORT):
+        return COMFYUI_PORT
+    return asked or free_port()
+
+
 def _detach(context: Context, options: UpOptions) -> None:
     stale_pid = forget_stale(context.layout)
     if stale_pid is not None:
         context.console.print(f"Cleaned up after a supervisor that was killed (pid {stale_pid}).")
-    arguments = ["--port", str(options.port), "--gpu-workers", str(options.gpu_workers)]
+    arguments = [
+        *("--port", str(options.port), "--comfyui-port", str(options.comfyui_port)),
+        *("--gpu-workers", str(options.gpu_workers)),
+    ]
     inherited = own_environment(context.settings, inherited=environment())
     _announce(context, start_detached(context.layout, arguments, environment=inherited))
     context.console.print("Stop it with [bold]pixelmeter down[/].")
@@ -147,5 +160,6 @@ def _announce(context: Context, state: PlatformState) -> None:
     say = context.console.print
     say("[bold green]Pixelmeter is ready.[/]")
     say(f"  API       {state.base_url}   documentation {state.base_url}/docs")
+    say(f"  ComfyUI   {state.comfyui_url}   its clients run with this address")
     say(f"  keys      {context.layout.dev_file}", soft_wrap=True)
     say(f"  logs      {context.layout.logs}", soft_wrap=True)

@@ -9,14 +9,14 @@ from app.local.state import write_json
 def write_dev_file(layout: Layout, addresses: Addresses, tenant: DemoTenant) -> None:
     """Write the file anew for this run; the keys stay those of the first start.
 
-    ``comfyui_url`` and ``metrics_url`` are null while nothing serves them.
+    ``metrics_url`` is null while nothing serves it.
     """
     document = {
         "base_url": addresses.base_url,
         "admin_key": tenant.admin_key,
         "tenant_key": tenant.tenant_key,
         "tenant": tenant.tenant,
-        "comfyui_url": None,
+        "comfyui_url": addresses.comfyui_url,
         "flower_url": addresses.flower_url,
         "metrics_url": None,
         "flower_user": FLOWER_USER,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.local.bootstrap import prepare_database
+from app.local.child import ProcessSpec
 from app.local.devfile import write_dev_file
 from app.local.embedded_postgres import EmbeddedPostgres, find_postgres
 from app.local.embedded_redis import EmbeddedRedis, find_redis
@@ -19,6 +20,7 @@ from app.local.processes import (
     Addresses,
     after_processes,
     child_environment,
+    comfyui_process,
     core_processes,
     postgres_process,
     redis_process,
@@ -26,6 +28,7 @@ from app.local.processes import (
 )
 from app.local.readiness import (
     api_answers,
+    comfyui_answers,
     database_now,
     dispatcher_leads,
     gpu_workers_alive,
@@ -135,7 +138,9 @@ class _Run:
             outside=self._settings.engine_folders,
         )
         supervisor.start(core)
-        self._wait_for_core(since)
+        key = self._settings.comfyui_key or tenant.tenant_key
+        comfyui = comfyui_process(self._layout, addresses, key=key, environment=environment)
+        self._wait_for_core(since, comfyui)
         supervisor.start(side_processes(self._layout, addresses, environment=environment))
 
     def _wait_for_stores(self) -> None:
@@ -148,18 +153,25 @@ class _Run:
         if redis is not None:
             self._supervisor.wait_until(redis.is_ready, what="Redis", timeout_s=STORES_TIMEOUT_S)
 
-    def _wait_for_core(self, since: datetime) -> None:
+    def _wait_for_core(self, since: datetime, comfyui: ProcessSpec) -> None:
         port, database_url = self._addresses.port, self._addresses.database_url
         wait = self._supervisor.wait_until
         wait(lambda: api_answers(port), what="The API", timeout_s=CORE_TIMEOUT_S)
         # The GPU worker now imports once more in its pool process; another core is free.
-        self._supervisor.start(after_processes(self._layout, environment=self._environment))
+        after = after_processes(self._layout, environment=self._environment)
+        self._supervisor.start((*after, comfyui))
         wait(
             lambda: dispatcher_leads(database_url), what="The dispatcher", timeout_s=CORE_TIMEOUT_S
         )
         wait(
             lambda: gpu_workers_alive(database_url, since=since) >= self._options.gpu_workers,
             what="The GPU worker",
+            timeout_s=CORE_TIMEOUT_S,
+        )
+        comfyui_port = self._addresses.comfyui_port
+        wait(
+            lambda: comfyui_answers(comfyui_port),
+            what="The port for clients of ComfyUI",
             timeout_s=CORE_TIMEOUT_S,
         )
 
@@ -183,6 +195,7 @@ class _Run:
             database_url=self._addresses.database_url,
             redis_url=self._addresses.redis_url,
             storage_url=self._addresses.storage_url,
+            comfyui_url=self._addresses.comfyui_url,
             outbound_allow=sorted(self._settings.outbound_allow),
             processes=self._supervisor.states(),
         )
@@ -193,6 +206,7 @@ class _Run:
 
 def _check(settings: Settings, options: UpOptions, layout: Layout) -> Stores:
     require_free(options.port, option="--port")
+    require_free(options.comfyui_port, option="--comfyui-port")
     check_storage(settings.storage_url, home=settings.home)
     if settings.database_url is not None:
         check_database(libpq_url(settings.database_url))
@@ -222,4 +236,5 @@ def _addresses(
         storage_url=settings.storage_url,
         flower_port=free_port(),
         flower_password=secrets.token_urlsafe(18),
+        comfyui_port=options.comfyui_port,
     )

@@ -17,24 +17,32 @@ def free_port() -> int:
         return port
 
 
+def is_free(port: int) -> bool:
+    """Whether we can listen on ``port`` at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server itself does: a port in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
 def require_free(port: int, *, option: str) -> None:
     """Make sure that we can listen on ``port``.
 
     Raises:
         PortInUseError: names the port, who has it, and the option that chooses another one.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the server itself does: a port in TIME_WAIT is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            message = (
-                f"Port {port} is not free: {_holder(port) or error.strerror}. "
-                f"Stop that program, or choose another port with {option}, "
-                f"for example {option} {free_port()}."
-            )
-            raise PortInUseError(message) from None
+    if is_free(port):
+        return
+    holder = _holder(port) or "it cannot be bound"
+    message = (
+        f"Port {port} is not free: {holder}. Stop that program, or choose another port with "
+        f"{option}, for example {option} {free_port()}."
+    )
+    raise PortInUseError(message)
 
 
 def _holder(port: int) -> str | None:

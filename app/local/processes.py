@@ -34,6 +34,12 @@ class Addresses:
     storage_url: str
     flower_port: int
     flower_password: str
+    comfyui_port: int
+
+    @property
+    def comfyui_url(self) -> str:
+        """What clients of ComfyUI are given as its address."""
+        return f"http://{LOOPBACK}:{self.comfyui_port}"
 
     @property
     def flower_url(self) -> str:
@@ -147,6 +153,19 @@ def after_processes(layout: Layout, *, environment: Mapping[str, str]) -> tuple[
     return (
         _celery_worker("billing", BILLING_QUEUES, layout, environment=environment),
         _celery_worker("webhooks", WEBHOOK_QUEUES, layout, environment=environment),
+    )
+
+
+def comfyui_process(
+    layout: Layout, addresses: Addresses, *, key: str, environment: Mapping[str, str]
+) -> ProcessSpec:
+    """The port for clients of ComfyUI; its prompts are jobs of ``key``'s tenant."""
+    return _python(
+        "comfyui",
+        ("app.comfyui", f"--host={LOOPBACK}", f"--port={addresses.comfyui_port}"),
+        layout,
+        # By environment, not by argument: every user of the machine can read arguments.
+        environment={**environment, "PIXELMETER_COMFYUI_KEY": key},
     )
 
 

@@ -13,9 +13,18 @@ ANSWER_TIMEOUT_S = 3.0
 
 def api_answers(port: int) -> bool:
     """Whether the API says that its database, migrations and storage are in order."""
+    return _answers(port, "/readyz")
+
+
+def comfyui_answers(port: int) -> bool:
+    """Whether the port for clients of ComfyUI reaches its database."""
+    return _answers(port, "/prompt")
+
+
+def _answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWER_TIMEOUT_S)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

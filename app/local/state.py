@@ -44,6 +44,7 @@ class PlatformState:
     database_url: str
     redis_url: str
     storage_url: str
+    comfyui_url: str
     outbound_allow: list[str] = field(default_factory=list)
     processes: list[ProcessState] = field(default_factory=list)
 

@@ -133,6 +133,11 @@ def suffix_of_result(scan: Scan) -> str:
     return _SUFFIXES[scan.result_type]
 
 
+def result_suffix(media_type: str) -> str:
+    """The ending, with its dot, of a result made of a picture of this type."""
+    return _SUFFIXES.get(media_type, _SUFFIXES["image/png"])
+
+
 def _read_whole(path: Path, limits: MediaLimits) -> Scan:
     """BMP and GIF, which have no bits, profiles or EXIF to keep."""
     picture = read_image(path, limits=limits, first_frame=True)

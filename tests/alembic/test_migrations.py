@@ -34,6 +34,7 @@ MODELS = (
     "app.uploads.models",
     "app.anomalies.models",
     "app.faces.models",
+    "app.comfyui.models",
 )
 
 

@@ -65,9 +65,8 @@ def running_platform() -> Iterator[Path]:
     environment = {**os.environ, "PIXELMETER_HOME": str(home)}
     pixelmeter = [sys.executable, "-m", "app.cli.main"]
     try:
-        subprocess.run(
-            [*pixelmeter, "up", "--detach", "--port", "0"], cwd=ROOT, env=environment, check=True
-        )
+        up = [*pixelmeter, "up", "--detach", "--port", "0", "--comfyui-port", "0"]
+        subprocess.run(up, cwd=ROOT, env=environment, check=True)
         yield home
     finally:
         subprocess.run([*pixelmeter, "down"], cwd=ROOT, env=environment, check=False)

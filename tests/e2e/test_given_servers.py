@@ -7,7 +7,6 @@ import redis
 
 from app.local.embedded_redis import find_redis
 from app.local.layout import Layout
-from app.local.ports import free_port
 from app.local.processes import redis_process
 from app.local.supervisor import StopSignals, Supervisor
 
@@ -33,7 +32,7 @@ def test_given_servers_are_used_and_left_running(
     home = make_home(
         DATABASE_URL=database_url, REDIS_URL=redis_url, STORAGE_URL=f"file://{storage}"
     )
-    home.run("up", "--detach", "--port", str(free_port()), "--gpu-workers", "2")
+    home.run("up", "--detach", "--port", "0", "--comfyui-port", "0", "--gpu-workers", "2")
     names = {each["name"] for each in home.state["processes"]}
     assert {"gpu1", "gpu2"} <= names
     assert not names & {"postgres", "redis"}

@@ -13,14 +13,25 @@ from app.local.ports import free_port
 from tests.e2e.waiting import wait_until
 
 PROCESSES = {
-    *("postgres", "redis", "api", "dispatcher", "gpu1", "billing", "webhooks", "beat", "flower"),
+    *(
+        "postgres",
+        "redis",
+        "api",
+        "dispatcher",
+        "gpu1",
+        "billing",
+        "webhooks",
+        "beat",
+        "flower",
+        "comfyui",
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def home(make_home):
     home = make_home()
-    done = home.run("up", "--detach", "--port", str(free_port()))
+    done = home.run("up", "--detach", "--port", str(free_port()), "--comfyui-port", "0")
     assert home.dev["base_url"] in done.stdout
     return home
 
@@ -68,7 +79,7 @@ def test_status_shows_each_process_the_queues_and_the_oldest_job(home):
 
 
 def test_a_second_up_says_who_runs_and_where(home):
-    done = home.run("up", "--detach", "--port", str(free_port()), check=False)
+    done = home.run("up", "--detach", "--port", "0", "--comfyui-port", "0", check=False)
     assert done.returncode == 1
     assert "already running" in done.stderr
     assert f"pid {home.state['pid']}" in done.stderr
@@ -78,7 +89,7 @@ def test_a_second_up_says_who_runs_and_where(home):
 def test_a_busy_port_is_named_and_nothing_stays_behind(home, make_home):
     other = make_home()
     port = home.dev["base_url"].rsplit(":", 1)[1]
-    done = other.run("up", "--detach", "--port", port, check=False)
+    done = other.run("up", "--detach", "--port", port, "--comfyui-port", "0", check=False)
     assert done.returncode == 1
     assert f"Port {port} is not free" in done.stderr
     assert "--port" in done.stderr
@@ -96,7 +107,7 @@ def test_a_busy_port_is_named_and_nothing_stays_behind(home, make_home):
 )
 def test_a_given_server_that_cannot_be_used_is_named(make_home, name, address):
     other = make_home(**{name: address})
-    done = other.run("up", "--detach", "--port", str(free_port()), check=False)
+    done = other.run("up", "--detach", "--port", "0", "--comfyui-port", "0", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"pixelmeter: {name} {address}")
     assert other.processes() == []
@@ -125,7 +136,7 @@ def test_a_killed_supervisor_takes_everything_along_and_the_next_one_keeps_the_d
     assert "Nothing runs" in home.run("status", check=False).stderr
 
     foreground = subprocess.Popen(
-        home.command("up", "--port", str(free_port())),
+        home.command("up", "--port", "0", "--comfyui-port", "0"),
         env=home.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

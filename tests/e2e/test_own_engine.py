@@ -12,14 +12,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
 
 from own_engine import price_card, write_engine
 
-from app.local.ports import free_port
-
 
 @pytest.fixture(scope="module")
 def home(make_home, tmp_path_factory):
     folder = write_engine(tmp_path_factory.mktemp("mine"))
     home = make_home(PIXELMETER_ENGINES=str(folder.parent))
-    home.run("up", "--detach", "--port", str(free_port()))
+    home.run("up", "--detach", "--port", "0", "--comfyui-port", "0")
     return home
 
 

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.compat.synchronous import Asked, refuse_unless_succeeded, run_now
 from app.api.idempotency import requested
-from app.api.json_body import load
 from app.api.openapi import Answers, described_body
 from app.api.parts import is_multipart, one_file, one_text, only_parts
 from app.api.replies import reply
@@ -21,6 +20,7 @@ from app.files.models import File
 from app.jobs.record import JobRow
 from app.jobs.spec import JobInput, JobRequest, Ref, Text, WebAddress
 from app.jobs.view import job_view
+from app.json_body import load
 from app.weights.service import find_own
 from engines.spec import MediaKind
 

@@ -7,6 +7,7 @@ from app.local.processes import (
     Addresses,
     after_processes,
     child_environment,
+    comfyui_process,
     core_processes,
     side_processes,
 )
@@ -25,6 +26,7 @@ def addresses():
         storage_url="file:///files",
         flower_port=5555,
         flower_password="hunter2",
+        comfyui_port=8188,
     )
 
 
@@ -33,6 +35,7 @@ def all_processes(layout, addresses, *, gpu_workers=1):
     return (
         *core_processes(layout, addresses, gpu_workers=gpu_workers, environment=environment),
         *after_processes(layout, environment=environment),
+        comfyui_process(layout, addresses, key="hunter2 too", environment=environment),
         *side_processes(layout, addresses, environment=environment),
     )
 

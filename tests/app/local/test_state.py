@@ -68,6 +68,7 @@ def some_state(pid: int) -> PlatformState:
         database_url="postgresql://user:secret@/x",
         redis_url="unix:///x",
         storage_url="file:///x",
+        comfyui_url="http://127.0.0.1:8188",
         processes=[ProcessState("api", "running", 1, None, 0, None)],
     )
 

@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from app.api.json_body import MAX_DEPTH, load, load_object
 from app.errors import InvalidRequestError
+from app.json_body import MAX_DEPTH, load, load_object
 
 
 def refusal(body: bytes) -> InvalidRequestError:
