@@ -8,8 +8,11 @@ Every setting is told in README.md; a test compares the two.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+
+from app.files.retention import DEFAULT, Retention
 
 Network = IPv4Network | IPv6Network
 PRODUCER_LENGTH_MAX = 128
@@ -38,6 +41,7 @@ class Settings:
     max_scan_pixels: int
     max_video_duration_s: int
     test_media: Path | None
+    retention: Retention = DEFAULT  # how long files live
     max_open_uploads: int = 100  # of one tenant
     max_open_upload_bytes: int = 20 * 1024**3  # of one tenant, at their full lengths
     storage_cache_bytes: int = 10 * 1024**3  # of this machine, for copies of remote objects
@@ -91,6 +95,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_scan_pixels=_integer(env, "PIXELMETER_MAX_SCAN_PIXELS", 100_000_000),
         max_video_duration_s=_integer(env, "PIXELMETER_MAX_VIDEO_DURATION_S", 1800),
         test_media=Path(test_media).resolve() if test_media else None,
+        retention=_retention(env),
         max_open_uploads=_integer(env, "PIXELMETER_MAX_OPEN_UPLOADS", 100),
         max_open_upload_bytes=_integer(env, "PIXELMETER_MAX_OPEN_UPLOAD_BYTES", 20 * 1024**3),
         storage_cache_bytes=_integer(env, "PIXELMETER_STORAGE_CACHE_BYTES", 10 * 1024**3),
@@ -116,6 +121,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         warm_models=tuple(_listed(env.get("PIXELMETER_WARM_MODELS", ""))),
         segment_s=_integer(env, "PIXELMETER_SEGMENT_S", 40),
         work_disk_bytes=_integer(env, "PIXELMETER_WORK_DISK_BYTES", 0),
+    )
+
+
+def _retention(env: Mapping[str, str]) -> Retention:
+    def hours(name: str, default: timedelta) -> timedelta:
+        return timedelta(hours=_integer(env, name, int(default.total_seconds()) // 3600))
+
+    return Retention(
+        inputs=hours("PIXELMETER_KEEP_INPUTS_H", DEFAULT.inputs),
+        outputs=hours("PIXELMETER_KEEP_OUTPUTS_H", DEFAULT.outputs),
+        uploads=hours("PIXELMETER_KEEP_UPLOADS_H", DEFAULT.uploads),
+        results=hours("PIXELMETER_KEEP_RESULTS_H", DEFAULT.results),
     )
 
 

@@ -134,7 +134,7 @@ def _taken(session: Session, services: Services, claims: Sequence[Claimed]) -> l
         for claimed, key in zip(claims, keys, strict=True)
         if claimed.use_cache
     }
-    kept = find(session, wanted=places)
+    kept = find(session, wanted=places, lifetime=services.settings.retention.results)
     earlier = [
         kept.get((each.tenant_id, key)) if each.use_cache else None
         for each, key in zip(claims, keys, strict=True)

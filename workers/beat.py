@@ -15,6 +15,7 @@ COPY_USAGE_EVERY_S = 30.0
 GRANT_EVERY_S = 300.0
 KEEP_BOOKS_EVERY_S = 300.0
 COLLECT_FILES_EVERY_S = 300.0
+COLLECT_GARBAGE_EVERY_S = 3600.0
 RECONCILE_EVERY_S = 1800.0
 
 
@@ -35,5 +36,6 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "grant": _entry(TaskName.GRANT, GRANT_EVERY_S),
     "keep-books": _entry(TaskName.KEEP_BOOKS, KEEP_BOOKS_EVERY_S),
     "reconcile": _entry(TaskName.RECONCILE, RECONCILE_EVERY_S),
+    "collect-garbage": _entry(TaskName.COLLECT_GARBAGE, COLLECT_GARBAGE_EVERY_S),
     "collect-files": _entry(TaskName.COLLECT_FILES, COLLECT_FILES_EVERY_S),
 }

@@ -69,7 +69,9 @@ def _write(
     match verdict:
         case Succeeded():
             with services.sessions.begin() as session:
-                finish_without_files(session, [(attempt, verdict)])
+                finish_without_files(
+                    session, [(attempt, verdict)], keep=services.settings.retention.outputs
+                )
             return JobStatus.SUCCEEDED
         case Superseded():
             return None
@@ -150,7 +152,7 @@ class Conclusions:
 
     def _write_together(self, waiting: list[tuple[Attempt, Succeeded]]) -> None:
         with self._services.sessions.begin() as session:
-            finish_without_files(session, waiting)
+            finish_without_files(session, waiting, keep=self._services.settings.retention.outputs)
 
     def _conclude(self, attempt: Attempt, verdict: Verdict) -> None:
         try:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
@@ -45,13 +45,14 @@ def finish_with_outputs(
         persist(lambda: _begin_finalizing(services, attempt.claimed), for_s=for_s)
     facts = [(output, _facts(services, output)) for output in verdict.result.files]
     stored: list[File] = []
+    keep = services.settings.retention.outputs
     in_doubt = False
 
     def write() -> None:
         nonlocal in_doubt
         try:
             with services.sessions.begin() as session:
-                _finish(session, attempt, verdict, stored, segments_us=segments_us)
+                _finish(session, attempt, verdict, stored, keep=keep, segments_us=segments_us)
                 session.add_all(stored)
                 _remember(session, [(attempt, verdict)])
         except (OperationalError, InterfaceError):
@@ -70,15 +71,17 @@ def finish_with_outputs(
     return JobStatus.SUCCEEDED
 
 
-def finish_without_files(session: Session, ends: Sequence[tuple[Attempt, Succeeded]]) -> None:
-    """End jobs whose results are data alone, in the caller's transaction.
+def finish_without_files(
+    session: Session, ends: Sequence[tuple[Attempt, Succeeded]], *, keep: timedelta
+) -> None:
+    """End jobs whose results are data alone, in the caller's transaction; they live for ``keep``.
 
     Raises:
         StaleFenceError: one of them is another attempt's; the caller rolls back.
     """
     for attempt, verdict in ends:
         _finalize(session, attempt.claimed)  # nothing is stored: nobody sees the step
-        _finish(session, attempt, verdict, [])
+        _finish(session, attempt, verdict, [], keep=keep)
     _remember(session, ends)
 
 
@@ -88,6 +91,7 @@ def _finish(
     verdict: Succeeded,
     stored: list[File],
     *,
+    keep: timedelta,
     segments_us: int | None = None,
 ) -> None:
     finish(
@@ -103,6 +107,7 @@ def _finish(
         cached=verdict.cached,
         progress=attempt.lease.progress,
         wall_us=segments_us,
+        keep=keep,
     )
     if not verdict.cached and segments_us is None:
         _learn(session, attempt, verdict)
@@ -164,6 +169,7 @@ def _store(
             media_type=output.media_type,
             info=info,
             now=datetime.now(UTC),
+            keep=services.settings.retention.outputs,
         ),
         for_s=for_s,
     )

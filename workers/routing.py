@@ -24,6 +24,7 @@ class TaskName(StrEnum):
     GRANT = "workers.grant.grant"  # hint: rules may be due
     KEEP_BOOKS = "workers.books.keep_books"  # hint: months, cycles and tiers may be due
     RECONCILE = "workers.reconcile.reconcile"  # hint: it may be night
+    COLLECT_GARBAGE = "workers.sweep.collect_garbage"  # hint: compare rows and objects
     COLLECT_FILES = "workers.sweep.collect_files"  # hint: remove expired files
 
 
@@ -74,6 +75,7 @@ ROUTES: dict[str, dict[str, str]] = {
     TaskName.COPY_USAGE.value: {"queue": Queue.WEBHOOKS.value},
     TaskName.SEAL_AUDIT.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.RECONCILE.value: {"queue": Queue.MAINTENANCE.value},
+    TaskName.COLLECT_GARBAGE.value: {"queue": Queue.MAINTENANCE.value},
     TaskName.COLLECT_FILES.value: {"queue": Queue.MAINTENANCE.value},
 }
 

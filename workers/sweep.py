@@ -1,6 +1,8 @@
-"""The tasks ``sweep`` and ``collect_files``: every promise has somebody who looks for it again.
+"""The tasks ``sweep``, ``collect_files`` and ``collect_garbage``.
 
-Both are idempotent and may run at any time, twice at once included.
+Every promise has somebody who looks for it again.
+
+All are idempotent and may run at any time, twice at once included.
 """
 
 import logging
@@ -12,10 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from app.faces import embeddings
-from app.files.collection import collect_expired, collect_orphans
+from app.files.collection import collect_expired
+from app.files.garbage import SCRATCH_AGE_S, StrangeStorageError, collect_garbage
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from app.jobs.result_cache import forget_old
 from app.jobs.segments import end_stopped, rescue_expired
+from app.storage import StorageUnavailableError
 from app.uploads.collection import collect_expired_uploads
 from app.webhooks.service import forget_fleeting
 from billing import approvals, grants
@@ -66,7 +70,7 @@ def sweep_promises(services: Services) -> None:
 def _by_time(services: Services) -> tuple[int, int]:
     with services.sessions.begin() as session:
         session.execute(_FORGET_WORKERS)
-        forget_old(session)
+        forget_old(session, lifetime=services.settings.retention.results)
         forget_fleeting(session)
         embeddings.forget_old(session)
         lost = len(rescue_expired_leases(session)) + len(rescue_expired(session))
@@ -75,12 +79,12 @@ def _by_time(services: Services) -> tuple[int, int]:
 
 
 def sweep_files(services: Services) -> int:
-    """Delete files whose time is over and objects that nobody knows; returns how many."""
+    """Delete files and uploads whose time is over, and what dead processes left; how many."""
     removed = _collect_all(services, collect_expired)
     removed += _collect_all(services, collect_expired_uploads)
     with services.sessions() as session:
         removed += collect_own_weights(session, services.settings.home / "models")
-        return removed + collect_orphans(session, services.storage)
+    return removed + services.storage.clean_scratch(older_than_s=SCRATCH_AGE_S)
 
 
 def _collect_all(services: Services, collect: Callable[..., int]) -> int:
@@ -107,9 +111,21 @@ def _sweep_task() -> None:
 def _collect_task() -> None:
     try:
         log.info("removed %d files", sweep_files(process_services.get()))
-    except OperationalError as error:
-        log.warning("file collection waits for the database: %s", error)
+    except (OperationalError, StorageUnavailableError) as error:
+        log.warning("file collection waits: %s", error)
+
+
+def _garbage_task() -> None:
+    services = process_services.get()
+    try:
+        found = collect_garbage(services.sessions, services.storage, now=datetime.now(UTC))
+        log.info("garbage: %s", found)
+    except StrangeStorageError as error:
+        log.error("no garbage is collected: %s", error)  # noqa: TRY400 - the sentence says it all
+    except (OperationalError, StorageUnavailableError) as error:
+        log.warning("garbage collection waits: %s", error)
 
 
 sweep = shared_task(name=TaskName.SWEEP.value)(_sweep_task)
+collect_garbage_task = shared_task(name=TaskName.COLLECT_GARBAGE.value)(_garbage_task)
 collect_files = shared_task(name=TaskName.COLLECT_FILES.value)(_collect_task)

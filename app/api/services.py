@@ -30,7 +30,6 @@ from app.catalog.shelf import CardShelf
 from app.files.intake import IntakeDesk
 from app.files.links import LinkSigner, link_signer
 from app.files.prober import Prober
-from app.files.retention import INPUT_RETENTION, UPLOAD_LIFETIME
 from app.jobs.bell import JobBell
 from app.outbound import OutboundPolicy
 from app.secret_box import SecretBox, open_secret_box
@@ -123,6 +122,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
             probe=prober,
             fetch=fetcher(outbound, max_bytes=settings.max_upload_bytes),
             max_bytes=settings.max_upload_bytes,
+            keep=settings.retention.inputs,
         ),
         uploads=UploadDesk(
             transactions=lambda: unit_of_work(database.session),
@@ -131,8 +131,8 @@ def install_services(app: Flask, settings: Settings) -> Services:
             max_bytes=settings.max_upload_bytes,
             max_open=settings.max_open_uploads,
             max_open_bytes=settings.max_open_upload_bytes,
-            lifetime=UPLOAD_LIFETIME,
-            keep_inputs=INPUT_RETENTION,
+            lifetime=settings.retention.uploads,
+            keep_inputs=settings.retention.inputs,
         ),
         outbound=outbound,
         principals=PrincipalCache(_looker_up(database)),

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.cli.admin_audit import audit
 from app.cli.admin_faces import faces
+from app.cli.admin_files import gc
 from app.cli.admin_grant_rules import grant_rules
 from app.cli.admin_ledger import correct, reconcile_command, refund
 from app.cli.admin_limits import cap, freeze, unfreeze
@@ -32,7 +33,7 @@ def admin() -> None:
     """
 
 
-for _command in (audit, cap, faces, freeze, grant_rules, unfreeze):
+for _command in (audit, cap, faces, freeze, gc, grant_rules, unfreeze):
     admin.add_command(_command)
 for _command in (recharge, recharge_bulk, approvals, approve, reject):
     admin.add_command(_command)

@@ -30,5 +30,11 @@ class Context:
         """
         return self.settings.database_url or read_state(self.layout).database_url
 
+    def storage_url(self) -> str:
+        """The storage that belongs to ``database_url``."""
+        if self.settings.database_url is not None:
+            return self.settings.storage_url
+        return read_state(self.layout).storage_url
+
 
 pass_context = click.make_pass_decorator(Context)

@@ -132,7 +132,11 @@ def open_port(settings: Settings, *, key: str) -> Port:
         catalog=Catalog(registry, CardShelf()),
         prober=prober,
         desk=IntakeDesk(
-            storage=storage, probe=prober, fetch=_no_addresses, max_bytes=settings.max_upload_bytes
+            storage=storage,
+            probe=prober,
+            fetch=_no_addresses,
+            max_bytes=settings.max_upload_bytes,
+            keep=settings.retention.inputs,
         ),
         bell=JobBell(engine),
         max_upload_bytes=settings.max_upload_bytes,

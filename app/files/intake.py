@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import BinaryIO, Final
 
 from sqlalchemy.orm import Session
@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from app.errors import InvalidRequestError, ProblemError, TooLargeError
 from app.files.known import KnownFiles
 from app.files.models import File
+from app.files.retention import DEFAULT
 from app.files.service import Probe, ingest
 from app.storage import Storage, StorageUnavailableError
 
@@ -44,6 +45,7 @@ class IntakeDesk:
     fetch: Fetch
     max_bytes: int
     known: KnownFiles = field(default_factory=KnownFiles)
+    keep: timedelta = DEFAULT.inputs
 
     @contextmanager
     def open(
@@ -84,6 +86,7 @@ class Intake:
             max_bytes=self.desk.max_bytes,
             probe=self.desk.probe,
             now=self.now,
+            keep=self.desk.keep,
         )
         self.stored.append(file)
         return file

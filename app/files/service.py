@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidRequestError, NotFoundError, TooLargeError
 from app.files.models import File
-from app.files.retention import INPUT_RETENTION, OUTPUT_RETENTION
+from app.files.retention import DEFAULT
 from app.ids import new_id
 from app.storage import Storage, StorageUnavailableError
 from engines.spec import MediaInfo, MediaKind
@@ -39,7 +39,7 @@ def ingest(
     max_bytes: int,
     probe: Probe,
     now: datetime,
-    keep: timedelta = INPUT_RETENTION,
+    keep: timedelta = DEFAULT.inputs,
 ) -> File:
     """Take in an upload: bounded copy, probe, store, row.
 
@@ -95,6 +95,7 @@ def output_file(
     media_type: str,
     info: MediaInfo | None,
     now: datetime,
+    keep: timedelta = DEFAULT.outputs,
 ) -> File:
     """Store a file that was produced here and describe it; the caller adds the row.
 
@@ -111,7 +112,7 @@ def output_file(
         bytes=path.stat().st_size,
         sha256=sha256_of(path),
         created_at=now,
-        expires_at=now + OUTPUT_RETENTION,
+        expires_at=now + keep,
         **facts,
     )
 

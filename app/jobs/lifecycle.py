@@ -10,12 +10,13 @@ Nothing here commits: the caller's transaction is the step.
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.files.retention import OUTPUT_RETENTION
+from app.files.retention import DEFAULT
 from app.jobs import statements
 from app.jobs.ending import book_usage
 from app.jobs.errors import StaleFenceError
@@ -150,6 +151,7 @@ def finish(
     cached: bool = False,
     progress: Progress | None = None,
     wall_us: int | None = None,
+    keep: timedelta = DEFAULT.outputs,
 ) -> JobRow:
     """End a job: attempt closed, job terminal, usage record accepted, billing woken.
 
@@ -157,7 +159,7 @@ def finish(
     ``error`` is ``{"code", "detail", "retryable"}``. ``usage`` is kept with the attempt whatever
     the outcome; only ``succeeded`` and ``canceled`` make it billable. ``cached``: the result is a
     copy of an earlier one, which is charged nothing. ``wall_us`` is how long the usage took where
-    that is not this attempt: the sum over segments.
+    that is not this attempt: the sum over segments. ``keep``: how long the outputs live.
 
     Raises:
         StaleFenceError: the lease was lost or the arrow does not exist; nothing was written.
@@ -176,7 +178,7 @@ def finish(
                 "output": _json(output),
                 "error": _json(error),
                 "report": _json(None if usage is None else report_json(usage)),
-                "retention_s": OUTPUT_RETENTION.total_seconds(),
+                "retention_s": keep.total_seconds(),
                 **_progress(progress),
             },
         )

@@ -10,12 +10,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-LIFETIME: Final = timedelta(hours=24)
+from app.files.retention import DEFAULT
 
 _REMEMBER = text(
     """
@@ -95,7 +95,9 @@ def remember(session: Session, jobs: Mapping[Place, str]) -> None:
     )
 
 
-def find(session: Session, *, wanted: Collection[Place]) -> dict[Place, Kept]:
+def find(
+    session: Session, *, wanted: Collection[Place], lifetime: timedelta = DEFAULT.results
+) -> dict[Place, Kept]:
     """Earlier results that are fresh and still stored, with one query."""
     if not wanted:
         return {}
@@ -105,7 +107,7 @@ def find(session: Session, *, wanted: Collection[Place]) -> dict[Place, Kept]:
         {
             "tenants": [tenant for tenant, _ in places],
             "keys": [key for _, key in places],
-            "lifetime_s": LIFETIME.total_seconds(),
+            "lifetime_s": lifetime.total_seconds(),
         },
     )
     return {
@@ -113,9 +115,9 @@ def find(session: Session, *, wanted: Collection[Place]) -> dict[Place, Kept]:
     }
 
 
-def forget_old(session: Session) -> None:
+def forget_old(session: Session, *, lifetime: timedelta = DEFAULT.results) -> None:
     """Drop the notes that nobody may use any more."""
-    session.execute(_FORGET, {"age_s": LIFETIME.total_seconds()})
+    session.execute(_FORGET, {"age_s": lifetime.total_seconds()})
 
 
 def forget_with_sources(session: Session) -> None:

@@ -29,6 +29,7 @@ TRANSFER: Final = TransferConfig(
     multipart_chunksize=MULTIPART_FROM_BYTES,
     use_threads=False,
 )
+STALE_SCRATCH_S: Final = 600.0
 CHECKED: Final = {"ChecksumAlgorithm": "SHA256"}
 
 
@@ -38,6 +39,7 @@ class S3Storage:
     def __init__(self, place: S3Place, *, folder: Path, cache_bytes: int) -> None:
         self._bucket = S3Bucket(place)
         self._scratch = ScratchFolder(folder / "scratch")
+        self._scratch.clean(older_than_s=STALE_SCRATCH_S)  # sweepers run on other machines
         self._nearby = NearbyCopies(folder / "nearby", max_bytes=cache_bytes)
         self.growing = GrowingParts(self._bucket)
         self.direct = DirectPuts(self._bucket)

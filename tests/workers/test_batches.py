@@ -5,13 +5,14 @@ import random
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from app.batches import queries
-from app.files.collection import collect_orphans
+from app.files.garbage import collect_garbage
 from tests.workers.miniature import FakeEngine, FakeRegistry, Platform, environment_of
 from workers.batches import end_batches, tend
 from workers.run_job import execute
@@ -124,8 +125,8 @@ def test_killed_billing_workers_end_each_batch_once(platform: Platform) -> None:
     assert all(event["data"]["counts"]["succeeded"] == 12 for event in told)
     assert platform.scalar("SELECT count(*) FROM billing.charge") == 48
     assert platform.scalar("SELECT count(*) FROM file WHERE name LIKE 'batch_%'") == 8
-    with platform.sessions() as session:
-        collect_orphans(session, platform.services.storage, older_than_s=-60)
+    now = datetime.now(UTC)
+    collect_garbage(platform.sessions, platform.services.storage, now=now, orphan_age_s=-60)
     objects = len(list(platform.services.storage.keys(older_than_s=-60)))
     assert objects == platform.scalar("SELECT count(*) FROM file")
     platform.reconcile()

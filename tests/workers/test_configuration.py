@@ -115,6 +115,7 @@ def test_the_schedule_only_hints_and_its_hints_do_not_pile_up() -> None:
         TaskName.START_ESTIMATES.value,
         TaskName.RECONCILE.value,
         TaskName.COLLECT_FILES.value,
+        TaskName.COLLECT_GARBAGE.value,
     }
     assert all(entry["options"]["expires"] <= entry["schedule"] for entry in SCHEDULE.values())
 

@@ -1,6 +1,7 @@
 """A tenant's own weights over HTTP: in after a trial, private, priced as their base."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from app.api import own_models
 from app.api.services import Services
-from app.files.collection import collect_orphans
+from app.files.garbage import Garbage, collect_garbage
 from app.weights import service
 from tests.app.api.callers import Caller, Traces, assert_problem, job_body
 from tests.app.api.test_openapi import fits
@@ -171,7 +172,7 @@ def test_the_sweeper_keeps_living_weights_and_takes_dead_ones(
     caller: Caller, kit: Services, weights: bytes, sessions: sessionmaker[Session]
 ) -> None:
     offer(caller, weights)
-    with sessions() as session:
-        assert collect_orphans(session, kit.storage, older_than_s=-1) == 0
+    now = datetime.now(UTC)
+    assert collect_garbage(sessions, kit.storage, now=now, orphan_age_s=-1) == Garbage()
     caller.send("DELETE", "/v1/models/signs")
     assert list(kit.storage.keys(older_than_s=-1)) == []

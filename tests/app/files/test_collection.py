@@ -2,13 +2,12 @@
 
 import io
 import json
-import os
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from app.files.collection import collect_expired, collect_orphans
+from app.files.collection import collect_expired
 from app.files.models import File
 from app.files.service import ingest
 from app.storage import FileStorage
@@ -67,18 +66,3 @@ def test_inputs_of_a_job_that_still_waits_stay(
     assert not storage.path(other.storage_key).exists()
     session.execute(text("UPDATE job SET status = 'canceled', finished_at = now()"))
     assert collect_expired(session, storage, later) == 2
-
-
-def test_objects_without_a_row_and_dead_scratch_files_go(
-    session: Session, storage: FileStorage, tenants: tuple[str, str]
-) -> None:
-    kept = _file(session, storage, tenants[0])
-    session.commit()
-    orphan = storage.put_stream(io.BytesIO(b"lost"))
-    young = storage.put_stream(io.BytesIO(b"on its way to a row"))
-    for key in (kept.storage_key, orphan):
-        os.utime(storage.path(key), (1, 1))
-    assert collect_orphans(session, storage) == 1
-    assert storage.path(kept.storage_key).exists()
-    assert storage.path(young).exists()
-    assert not storage.path(orphan).exists()

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import ConflictError
-from app.files.collection import collect_orphans
+from app.files.garbage import Garbage, collect_garbage
 from app.files.models import File
 from app.storage import FileStorage
 from app.uploads.collection import collect_expired_uploads
@@ -99,12 +99,12 @@ def test_a_finished_upload_goes_and_its_file_stays(
 
 
 def test_what_arrived_whole_and_was_not_looked_at_yet_is_no_orphan(
-    desk: UploadDesk, storage: FileStorage, session: Session
+    desk: UploadDesk, storage: FileStorage, sessions: sessionmaker[Session]
 ) -> None:
     upload = _begun(desk)
     _sent(desk, upload, b"data")
     storage.growing.finish(upload.storage_key, {})
-    assert collect_orphans(session, storage, older_than_s=-1) == 0
+    assert collect_garbage(sessions, storage, now=NOW, orphan_age_s=-1) == Garbage()
     assert _collect(desk, NOW + timedelta(days=2)) == 1
     assert list(storage.objects()) == []
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
-from app.files.collection import collect_orphans
+from app.files.garbage import collect_garbage
 from app.jobs.states import JobStatus
 from app.settings import Settings
 from billing.cards import EVERYBODY, assign
@@ -137,8 +137,12 @@ class Cinema:
         """
         if swept:
             clean_ended(self.services)
-            with self.platform.sessions() as session:
-                collect_orphans(session, self.services.storage, older_than_s=-1)
+            collect_garbage(
+                self.platform.sessions,
+                self.services.storage,
+                now=datetime.now(UTC),
+                orphan_age_s=-1,
+            )
             clean_work(work_root(self.services), older_than_s=-1)
         assert self.objects() == self.known_objects()
         assert list(work_root(self.services).iterdir()) == []
