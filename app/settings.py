@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from app.files.retention import DEFAULT, Retention
 
@@ -61,6 +62,7 @@ class Settings:
     conv_search: str = "HEURISTIC"  # how ONNX Runtime's CUDA provider chooses convolutions
     openvino_precision: str = "f32"
     model_memory_bytes: int = 0  # what loaded networks may take; 0: half of the machine
+    allow_anonymous: bool = False  # let face-swap clients of this machine call without a key
     content_producer: str = "Pixelmeter"  # who is named inside results as their maker
     warm_models: tuple[str, ...] = ()  # engine:model, loaded when a worker starts and kept
     segment_s: int = 40  # compute time of a segment of a long video; 0: videos are never cut
@@ -117,6 +119,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         conv_search=env.get("PIXELMETER_CONV_SEARCH") or "HEURISTIC",
         openvino_precision=env.get("PIXELMETER_OPENVINO_PRECISION") or "f32",
         model_memory_bytes=_integer(env, "PIXELMETER_MODEL_MEMORY_BYTES", 0),
+        allow_anonymous=_allow_anonymous(env),
         content_producer=_producer(env.get("PIXELMETER_CONTENT_PRODUCER", "").strip()),
         warm_models=tuple(_listed(env.get("PIXELMETER_WARM_MODELS", ""))),
         segment_s=_integer(env, "PIXELMETER_SEGMENT_S", 40),
@@ -159,6 +162,20 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
 
 def _folders(text: str) -> tuple[Path, ...]:
     return tuple(Path(part).resolve() for part in text.split(os.pathsep) if part)
+
+
+def _allow_anonymous(env: Mapping[str, str]) -> bool:
+    """Only where clients reach the API on this machine: elsewhere it would be open to anybody."""
+    if not _is_set(env, "PIXELMETER_ALLOW_ANONYMOUS"):
+        return False
+    host = urlsplit(env.get("PIXELMETER_URL", "http://127.0.0.1:8000")).hostname
+    if host not in {"127.0.0.1", "localhost", "::1"}:
+        message = (
+            "PIXELMETER_ALLOW_ANONYMOUS is for a development server that only this machine "
+            f"reaches, and PIXELMETER_URL names {host}. Unset one of them."
+        )
+        raise MissingSettingError(message)
+    return True
 
 
 def _producer(name: str) -> str:

@@ -16,7 +16,7 @@ from app.api.services import services, utc_now
 from app.balance_cache import balance_view
 from app.errors import ConflictError
 from app.jobs.queries import queue_depths, running_count
-from app.tenants.changes import change_tenant
+from app.tenants.changes import attest, change_tenant
 from app.tenants.models import Tenant
 from app.tenants.service import create_key, create_tenant, get_tenant
 from billing.amounts import from_number
@@ -53,6 +53,9 @@ class TenantChange(_Closed):
     )
     max_segments: int | None = Field(
         None, ge=1, le=64, description="parts that a long video may be cut into; 1: never cut"
+    )
+    consent_mode: Literal["request", "contract"] | None = Field(
+        None, description="contract: you attest once that the persons shown agreed"
     )
 
 
@@ -98,6 +101,14 @@ def _create(session: Session, wanted: TenantRequest, *, actor: str) -> Tenant:
         subject=tenant.id,
         detail=wanted.model_dump(mode="json"),
     )
+    if wanted.consent_mode == "contract":
+        attest(
+            session,
+            tenant.id,
+            consent_mode=wanted.consent_mode,
+            actor=current_operator(),
+            now=utc_now(),
+        )
     if wanted.tokens is not None:
         issue(
             session,
@@ -125,6 +136,7 @@ def edit_tenant(tenant_id: str, wanted: TenantChange) -> Response:
             mode=wanted.mode,
             debt_limit=wanted.debt_limit,
             max_segments=wanted.max_segments,
+            consent_mode=wanted.consent_mode,
             actor=current_operator(),
             now=utc_now(),
         )

@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TypeVar
 
 from flask import Flask, current_app, g, request
@@ -19,6 +20,7 @@ PRINCIPAL_TTL_S = 1.0
 PRINCIPALS_MAX = 10_000
 
 PUBLIC_MARK = "_pixelmeter_public"
+ANONYMOUS_MARK = "_pixelmeter_anonymous"
 PUBLIC_ENDPOINTS = frozenset({"openapi.spec"})  # made by APIFlask, so it carries no mark
 
 View = TypeVar("View", bound=Callable[..., object])
@@ -55,6 +57,12 @@ def public(view: View) -> View:
     return view
 
 
+def anonymous_allowed(view: View) -> View:
+    """Mark a view that a development server answers without a key, as the demo tenant."""
+    setattr(view, ANONYMOUS_MARK, True)
+    return view
+
+
 def is_public(view: Callable[..., object]) -> bool:
     """Whether ``public`` marked the view."""
     return getattr(view, PUBLIC_MARK, False) is True
@@ -74,16 +82,36 @@ def bearer_key() -> str:
     return key
 
 
-def register_auth(app: Flask, principals: PrincipalCache) -> None:
-    """Authenticate every request for an address that exists and is not public."""
+def register_auth(
+    app: Flask, principals: PrincipalCache, *, anonymous: Callable[[], Principal] | None = None
+) -> None:
+    """Authenticate every request for an address that exists and is not public.
+
+    ``anonymous`` finds out who calls without a key from this machine; None: nobody may.
+    """
 
     @app.before_request
     def authenticate() -> None:
         endpoint = request.endpoint
         if endpoint is None or endpoint in PUBLIC_ENDPOINTS:
             return
-        if not is_public(current_app.view_functions[endpoint]):
-            g.principal = principals.principal(bearer_key())
+        view = current_app.view_functions[endpoint]
+        if is_public(view):
+            return
+        if anonymous is not None and _comes_without_key(view):
+            g.principal = anonymous()
+            return
+        g.principal = principals.principal(bearer_key())
+
+
+def _comes_without_key(view: Callable[..., object]) -> bool:
+    """Whether a request from this machine names no key where it may."""
+    if not getattr(view, ANONYMOUS_MARK, False) or "Authorization" in request.headers:
+        return False
+    try:
+        return ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
 
 
 def current_principal() -> Principal:

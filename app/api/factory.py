@@ -9,6 +9,7 @@ from app.api import (
     admin_anomalies,
     admin_approvals,
     admin_audit,
+    admin_consents,
     admin_faces,
     admin_grant_rules,
     admin_ledger,
@@ -40,7 +41,7 @@ from app.api import (
     usage,
 )
 from app.api.auth import register_auth
-from app.api.compat import yolo
+from app.api.compat import face_swap, yolo
 from app.api.incoming import (
     FORM_FIELD_BYTES_MAX,
     FORM_PARTS_MAX,
@@ -64,6 +65,7 @@ RESOURCES = (
     job_events.blueprint,
     compare.blueprint,
     yolo.blueprint,
+    face_swap.blueprint,
     balance.blueprint,
     grants.blueprint,
     caps.blueprint,
@@ -83,6 +85,7 @@ RESOURCES = (
     admin_grant_rules.blueprint,
     admin_recharges.blueprint,
     admin_audit.blueprint,
+    admin_consents.blueprint,
     admin_faces.blueprint,
     admin_rate_cards.blueprint,
     admin_sales.blueprint,
@@ -110,7 +113,8 @@ def create_app(settings: Settings) -> APIFlask:
     register_problems(app)
     register_request_ids(app)
     register_request_checks(app, upload_bytes_max=settings.max_upload_bytes)
-    register_auth(app, built.principals)
+    anonymous = built.anonymous if settings.allow_anonymous else None
+    register_auth(app, built.principals, anonymous=anonymous)
     for blueprint in RESOURCES:
         app.register_blueprint(blueprint)
     openapi.describe_security(app)

@@ -22,8 +22,10 @@ FORM_PARTS_MAX = 64
 MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the file itself
 
 RECHARGE_FILES = frozenset({"admin_recharges.bulk"})
-UPLOADS = frozenset({"files.upload", "jobs.create", "yolo.detect", "own_models.upload"})
 PIECES = frozenset({"uploads.create", "uploads.append", "uploads.overridden"})
+UPLOADS = frozenset(
+    {"files.upload", "jobs.create", "yolo.detect", "face_swap.swap", "own_models.upload"}
+)
 INLINE = frozenset(
     {"jobs.create", "quotes.quote", "estimates.create", "batches.create", "yolo.detect"}
 )

@@ -96,6 +96,11 @@ def create_tenant_command(
     type=click.IntRange(1, 64),
     help="Parts that a long video may be cut into; 1: never.",
 )
+@click.option(
+    "--consent-mode",
+    type=click.Choice(CHOICES["consent_mode"]),
+    help="contract: you attest once that the persons shown agreed.",
+)
 @pass_context
 def change_tenant_command(
     context: Context,
@@ -106,6 +111,7 @@ def change_tenant_command(
     mode: str | None,
     debt_limit: float | None,
     max_segments: int | None,
+    consent_mode: str | None,
 ) -> None:
     """Change what is given of TENANT (name or id); the rest stays."""
     with transaction(context) as session:
@@ -117,6 +123,7 @@ def change_tenant_command(
             mode=mode,
             debt_limit=debt_limit,
             max_segments=max_segments,
+            consent_mode=consent_mode,
             actor=ACTOR,
             now=datetime.now(UTC),
         )

@@ -16,7 +16,7 @@ from app.local.options import UpOptions
 from app.local.ports import free_port, is_free
 from app.local.processes import own_environment
 from app.local.state import PlatformState
-from app.settings import Settings, environment
+from app.settings import Settings, environment, load_settings
 
 PORT_MAX = 65535
 COMFYUI_PORT = 8188  # ComfyUI's own
@@ -52,6 +52,11 @@ COMFYUI_PORT = 8188  # ComfyUI's own
     show_default=True,
     help="How many jobs run at once.",
 )
+@click.option(
+    "--allow-anonymous",
+    is_flag=True,
+    help="For development: POST /v1/face-swap without a key is the demo tenant's.",
+)
 @click.option("--report-to", type=int, hidden=True, help="File descriptor for the first report.")
 @pass_context
 def up(
@@ -61,6 +66,7 @@ def up(
     port: int,
     comfyui_port: int | None,
     gpu_workers: int,
+    allow_anonymous: bool,
     report_to: int | None,
 ) -> None:
     """Start everything on this machine and keep it running.
@@ -71,10 +77,13 @@ def up(
     in PIXELMETER_HOME/dev.json. Clients of ComfyUI run against a port of their own: their prompts
     become jobs of the demo tenant, or of the key in PIXELMETER_COMFYUI_KEY.
     """
+    if allow_anonymous:  # says early what the API would refuse to start with
+        load_settings({**environment(), "PIXELMETER_ALLOW_ANONYMOUS": "true"})
     options = UpOptions(
         port=port or free_port(),
         comfyui_port=_comfyui_port(comfyui_port),
         gpu_workers=gpu_workers,
+        allow_anonymous=allow_anonymous,
     )
     if detach:
         _detach(context, options)
@@ -99,6 +108,7 @@ def _detach(context: Context, options: UpOptions) -> None:
         *("--port", str(options.port), "--comfyui-port", str(options.comfyui_port)),
         *("--gpu-workers", str(options.gpu_workers)),
     ]
+    arguments += ["--allow-anonymous"] if options.allow_anonymous else []
     inherited = own_environment(context.settings, inherited=environment())
     _announce(context, start_detached(context.layout, arguments, environment=inherited))
     context.console.print("Stop it with [bold]pixelmeter down[/].")

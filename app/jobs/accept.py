@@ -40,6 +40,7 @@ _GIVEN: Final[Mapping[str, str]] = {
     "metadata": "jsonb",
     "webhook": "jsonb",
     "consent": "boolean",
+    "consent_basis": "varchar",
     "use_cache": "boolean",
     "request_id": "varchar",
     "quote": "jsonb",

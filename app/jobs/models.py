@@ -34,6 +34,7 @@ class Job(Base):
     tags: Mapped[dict[str, Any]] = mapped_column("metadata")
     webhook: Mapped[dict[str, Any] | None]  # {"url", "events", "secret" encrypted base64}
     consent: Mapped[bool] = mapped_column(default=False)
+    consent_basis: Mapped[str | None]  # of a job with a source: request | contract
     request_id: Mapped[str | None]
     # False: the caller wants it computed anew
     use_cache: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
@@ -90,7 +91,9 @@ class Job(Base):
                 "segments IS NOT NULL AND status IN ('starting','processing','finalizing')"
             ),
         ),
+        CheckConstraint("consent_basis IN ('request','contract')", name="consent_basis"),
         Index("ix_job_tenant_id_id", "tenant_id", "id"),
+        Index("ix_job_consented", "id", postgresql_where=text("consent_basis IS NOT NULL")),
         Index(
             "ix_job_batch_id_id",
             "batch_id",

@@ -203,6 +203,11 @@ def check_caller(catalog: Catalog, caller: Principal, request: JobRequest) -> No
         )
 
 
+def consent_basis(caller: Principal, request: JobRequest) -> str:
+    """Why a job may use the faces of others: its request says they agreed, or a contract does."""
+    return "request" if request.consent else caller.consent_mode
+
+
 def project_of(
     session: Session, caller: Principal, request: JobRequest, *, tenant_id: str
 ) -> tuple[str | None, str | None]:
@@ -240,6 +245,7 @@ def job_values(
         "metadata": request.metadata,
         "webhook": sealed_webhook(request.webhook, box),
         "consent": request.consent,
+        "consent_basis": consent_basis(caller, request) if found.files.sources else None,
         "use_cache": request.cache,
         "request_id": request_id,
         "quote": quote_facts(found.quote),

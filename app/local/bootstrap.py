@@ -12,7 +12,8 @@ from app.local.migrate import migrate
 from app.local.state import read_json
 from app.secret_box import open_secret_box
 from app.settings import Settings
-from app.tenants.service import FIRST_OPERATOR, bootstrap_demo, create_key
+from app.tenants.demo import FIRST_OPERATOR, bootstrap_demo
+from app.tenants.service import create_key
 from billing.cards import publish_catalogue
 from billing.grant_rules import SHIPPED, ensure_shipped
 

@@ -101,7 +101,10 @@ class _Run:
         self._started_at = datetime.now(UTC)
         self._stores = _check(settings, options, layout)
         self._addresses = _addresses(settings, options, self._stores, inherited=inherited)
-        self._environment = child_environment(settings, self._addresses, inherited=inherited)
+        chosen = {"PIXELMETER_ALLOW_ANONYMOUS": "true"} if options.allow_anonymous else {}
+        self._environment = child_environment(
+            settings, self._addresses, inherited={**inherited, **chosen}
+        )
         self._supervisor = Supervisor(layout=layout, asked=asked, changed=self._write_state)
 
     def live(self, ready: Callable[[PlatformState], None]) -> None:

@@ -23,10 +23,13 @@ def change_tenant(
     mode: str | None = None,
     debt_limit: float | None = None,
     max_segments: int | None = None,
+    consent_mode: str | None = None,
     actor: str,
     now: datetime,
 ) -> Tenant:
     """Change what is given; days and months are counted in the new zone from now on.
+
+    With ``consent_mode`` contract, ``actor`` attests once that a contract covers the persons shown.
 
     ``debt_limit`` is in tokens: what a postpaid tenant may owe; it counts from the next hold on.
 
@@ -44,9 +47,11 @@ def change_tenant(
         "zone": zone or tenant.zone,
         "group": group or tenant.group,
         "mode": mode or tenant.mode,
+        "consent_mode": consent_mode or tenant.consent_mode,
     }
     check_tenant(name=tenant.name, **wanted)
     wanted_segments = tenant.max_segments if max_segments is None else max_segments
+    is_attested = wanted["consent_mode"] != tenant.consent_mode
     joined = {"group_since": now} if wanted["group"] != tenant.group else {}
     changed = {**wanted, **joined, "max_segments": wanted_segments}
     session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**changed))
@@ -54,10 +59,26 @@ def change_tenant(
     if mode is not None or debt_limit is not None:
         limit = debt(session, tenant_id).limit if debt_limit is None else from_number(debt_limit)
         set_terms(session, tenant=tenant_id, mode=wanted["mode"], limit=limit, now=now)
+    if is_attested:
+        attest(session, tenant_id, consent_mode=wanted["consent_mode"], actor=actor, now=now)
     detail = {**wanted, "debt_limit": debt_limit, "max_segments": wanted_segments}
     record(session, actor=actor, action="tenant.change", subject=tenant_id, detail=detail, now=now)
     session.refresh(tenant)
     return tenant
+
+
+def attest(
+    session: Session, tenant_id: str, *, consent_mode: str, actor: str, now: datetime
+) -> None:
+    """Record who says since when that a contract covers the persons shown, or no longer does."""
+    record(
+        session,
+        actor=actor,
+        action=f"consent.{consent_mode}",
+        subject=tenant_id,
+        detail={"consent_mode": consent_mode},
+        now=now,
+    )
 
 
 def choose_card(

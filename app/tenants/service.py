@@ -25,9 +25,6 @@ from app.ids import new_id
 from app.secret_box import SecretBox
 from app.tenants.keys import MintedKey, hash_key, mint, parse
 from app.tenants.models import ApiKey, Project, Tenant
-from billing.amounts import from_number
-from billing.audit import record
-from billing.grants import issue
 from billing.wallets import open_wallet
 
 NAME_LENGTH_MAX: Final = 128
@@ -38,9 +35,6 @@ CHOICES: Final = {
     "consent_mode": ("request", "contract"),
 }
 UNNAMED_OPERATOR: Final = "unnamed"
-DEMO_TENANT: Final = "demo"
-DEMO_TOKENS: Final = 10_000
-FIRST_OPERATOR: Final = "first admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +56,6 @@ class NewKey:
 
     id: str
     minted: MintedKey
-
-
-@dataclass(frozen=True, slots=True)
-class DemoAccess:
-    """The demo tenant; the keys are None when an earlier start created them."""
-
-    tenant_id: str
-    tenant_key: str | None
-    admin_key: str | None
-
-    def __repr__(self) -> str:
-        """Keep the keys out of logs and tracebacks."""
-        return f"DemoAccess(tenant_id={self.tenant_id!r})"
 
 
 def authenticate(session: Session, key: str, now: datetime) -> Principal:
@@ -290,38 +271,3 @@ def revoke_key(session: Session, *, key_id: str, tenant_id: str | None = None) -
     )
     if revoked is None:
         raise NotFoundError("There is no such API key.", code="key_not_found")
-
-
-def bootstrap_demo(session: Session, *, box: SecretBox, now: datetime) -> DemoAccess:
-    """Create the demo tenant with its tokens, its key and an admin key; do nothing the next time.
-
-    Its consent is attested once by contract, so that face jobs of existing clients run unchanged.
-    """
-    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('pixelmeter demo tenant'))"))
-    known = session.scalar(select(Tenant.id).where(Tenant.name == DEMO_TENANT))
-    if known is not None:
-        return DemoAccess(tenant_id=known, tenant_key=None, admin_key=None)
-    # Not free: what the demo has is what it was given and what it spent, nothing comes at night.
-    tenant = create_tenant(
-        session, name=DEMO_TENANT, box=box, group="enterprise", consent_mode="contract"
-    )
-    issue(
-        session,
-        tenant=tenant.id,
-        amount=from_number(DEMO_TOKENS),
-        kind="purchase",
-        idem_key="demo:first-start",
-        actor="system",
-        now=now,
-    )
-    tenant_key = create_key(session, tenant_id=tenant.id, name="demo")
-    admin_key = create_key(session, tenant_id=None, name=FIRST_OPERATOR)
-    detail = {"name": DEMO_TENANT, "tokens": DEMO_TOKENS, "keys": [tenant_key.id, admin_key.id]}
-    record(
-        session, actor="system", action="tenant.create", subject=tenant.id, detail=detail, now=now
-    )
-    return DemoAccess(
-        tenant_id=tenant.id,
-        tenant_key=tenant_key.minted.key,
-        admin_key=admin_key.minted.key,
-    )

@@ -123,7 +123,8 @@ def make_home() -> Iterator[MakeHome]:
 def platform(make_home: MakeHome) -> Home:
     """One running platform for every test that leaves it running."""
     home = make_home(PIXELMETER_OUTBOUND_ALLOW="127.0.0.1")
-    home.run("up", "--detach", "--port", str(free_port()), "--comfyui-port", "0")
+    ports = ("--port", str(free_port()), "--comfyui-port", "0")
+    home.run("up", "--detach", *ports, "--allow-anonymous")
     return home
 
 

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from flask import Response
+
 from app.api.auth import current_principal, current_tenant
+from app.api.openapi import Answers
 from app.api.refusals import refusals_told
+from app.api.replies import reply
 from app.api.request_id import current_request_id
 from app.api.services import Services, services, utc_now
 from app.errors import ConflictError, InvalidRequestError, ProblemError, UnavailableError
@@ -16,8 +20,15 @@ from app.jobs.record import JobRow
 from app.jobs.service import submit
 from app.jobs.spec import JobRequest
 from app.jobs.states import JobStatus
+from app.jobs.view import job_view
 
 WAIT_S = 60
+LATER: Answers = {
+    202: {
+        "description": "Not finished within 60 seconds: the job, to be read at `Location`",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobObject"}}},
+    }
+}
 _SHORT_OF_RESOURCES = frozenset({"resources_exhausted", "disk_full"})
 
 
@@ -73,6 +84,12 @@ def _settled(kit: Services, job: JobRow) -> tuple[JobRow, bool]:
         return job, False
     with kit.unit_of_work() as session:
         return queries.get(session, tenant_id=current_tenant(), job_id=job_id), True
+
+
+def reply_later(job: JobRow) -> Response:
+    """Answer with a job that is not settled yet."""
+    document = job_view(job, links=services().links, now=utc_now())
+    return reply(document, 202, {"Location": f"/v1/jobs/{job['id']}"})
 
 
 def refuse_unless_succeeded(job: JobRow) -> None:

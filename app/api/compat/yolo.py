@@ -6,20 +6,19 @@ from apiflask import APIBlueprint
 from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.compat.synchronous import Asked, refuse_unless_succeeded, run_now
+from app.api.compat.synchronous import LATER, Asked, refuse_unless_succeeded, reply_later, run_now
 from app.api.idempotency import requested
-from app.api.openapi import Answers, described_body
+from app.api.openapi import described_body
 from app.api.parts import is_multipart, one_file, one_text, only_parts
 from app.api.replies import reply
 from app.api.schemas import Document, JobUsage
-from app.api.services import services, utc_now
+from app.api.services import services
 from app.api.validation import validated
 from app.errors import FieldError, InvalidRequestError
 from app.files.intake import Intake
 from app.files.models import File
 from app.jobs.record import JobRow
 from app.jobs.spec import JobInput, JobRequest, Ref, Text, WebAddress
-from app.jobs.view import job_view
 from app.json_body import load
 from app.weights.service import find_own
 from engines.spec import MediaKind
@@ -29,12 +28,6 @@ blueprint = APIBlueprint("yolo", __name__, url_prefix="/yolo", tag="Existing cli
 ENGINE = "detect"
 TEXT_FIELDS = ("image_url", "model")
 JSON_FIELDS = ("img_size", "conf", "iou", "max_det", "classes")
-LATER: Answers = {
-    202: {
-        "description": "Not finished within 60 seconds: the job, to be read at `Location`",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobObject"}}},
-    }
-}
 
 
 class DetectionOptions(BaseModel):
@@ -109,8 +102,7 @@ def detect() -> Response:
     """
     job, is_settled = run_now(_read)
     if not is_settled:
-        document = job_view(job, links=services().links, now=utc_now())
-        return reply(document, 202, {"Location": f"/v1/jobs/{job['id']}"})
+        return reply_later(job)
     refuse_unless_succeeded(job)
     return reply(_answer(job))
 

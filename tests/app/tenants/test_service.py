@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, func, select
+from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
 from app.errors import AuthenticationError, ConflictError, InvalidRequestError, NotFoundError
@@ -14,7 +14,6 @@ from app.tenants.keys import mint
 from app.tenants.models import ApiKey, Tenant
 from app.tenants.service import (
     authenticate,
-    bootstrap_demo,
     create_key,
     create_tenant,
     ensure_project,
@@ -167,18 +166,3 @@ def test_tenants_are_found_by_name_or_id(session: Session, tenant: Tenant) -> No
     with pytest.raises(NotFoundError) as refusal:
         get_tenant(session, "ten_unknown")
     assert refusal.value.code == "tenant_not_found"
-
-
-def test_the_demo_is_set_up_once_and_shows_its_keys_once(session: Session) -> None:
-    first = bootstrap_demo(session, box=BOX, now=NOW)
-    session.commit()
-    assert first.tenant_key is not None
-    assert first.admin_key is not None
-    again = bootstrap_demo(session, box=BOX, now=NOW)
-    assert (again.tenant_id, again.tenant_key, again.admin_key) == (first.tenant_id, None, None)
-    assert balance(session, first.tenant_id).available == 10_000_000_000
-    who = authenticate(session, first.tenant_key, NOW)
-    assert (who.tenant_id, who.consent_mode) == (first.tenant_id, "contract")
-    assert authenticate(session, first.admin_key, NOW).role == "admin"
-    assert session.scalar(select(func.count()).select_from(ApiKey)) == 2
-    assert first.tenant_key not in repr(first)
