@@ -7,15 +7,16 @@ from pydantic import BaseModel
 
 from engines.errors import InvalidInputError
 from engines.face_swap.casting import cast
-from engines.face_swap.loading import check_swaps, load_tools, pixel_boost
+from engines.face_swap.joining import join_parts
+from engines.face_swap.loading import check_swaps, load_tools, pixel_boost, tells_persons_apart
 from engines.face_swap.networks import Networks
-from engines.face_swap.params import FaceSwapParams, typed
+from engines.face_swap.params import Faces, FaceSwapParams, typed
 from engines.face_swap.people import People
 from engines.face_swap.pictures import PictureRun
 from engines.face_swap.report import picture_work, planned_video_work
 from engines.face_swap.timing import LaneClock
 from engines.face_swap.tools import Tools
-from engines.face_swap.videos import VideoRun, load_lanes
+from engines.face_swap.videos import LEAD_IN, VideoRun, load_lanes
 from engines.faces.face import Pixels
 from engines.manifest import Manifest, ModelVersion
 from engines.media.delivery import check_delivery
@@ -87,6 +88,30 @@ class FaceSwap:
             lanes = load_lanes(self._services, model, wanted, clock)
             return VideoRun(item, who, tools, lanes, people).run(limits)
         return PictureRun(item, who, tools, people).run(limits)
+
+    def overlap(self, model: ModelVersion, params: BaseModel, media: InputMedia) -> int | None:
+        """A few frames to find the faces and to steady them; see ``SegmentedEngine``.
+
+        Where persons cannot be told apart, ``faces`` one depends on every frame before.
+        """
+        wanted = typed(params)
+        if media.target.kind is not MediaKind.VIDEO:
+            return None
+        is_alone = wanted.faces is Faces.ONE and wanted.mapping is None
+        if is_alone and not tells_persons_apart(self._services.registry, model):
+            return None
+        return LEAD_IN
+
+    def joined(
+        self,
+        model: ModelVersion,
+        params: BaseModel,
+        files: InputFiles,
+        parts: Sequence[EngineResult],
+        context: RunContext,
+    ) -> EngineResult:
+        """One video, frames counted through; see ``SegmentedEngine``."""
+        return join_parts(RunItem(model, params, files, context), parts, self._services.limits)
 
     def _people(self, sources: Sequence[Path], tools: Tools, context: RunContext) -> People:
         def read(path: Path) -> Pixels:

@@ -28,6 +28,7 @@ from engines.faces.nets.reserve import ReserveRunner
 from engines.faces.nets.swapper import Swapper as SwapNetwork
 from engines.loading import weights_source
 from engines.manifest import ModelVersion, WeightsFile
+from engines.registry import Registry
 from engines.runners.base import Runner
 
 EMAPS_FOLDER = "emaps"  # in the store
@@ -98,6 +99,14 @@ def check_swaps(model: ModelVersion) -> None:
     if model.options.get("swapper") == NO_SWAPPER:
         message = f"{model.id} swaps nothing by itself; ask for a model that does"
         raise InvalidInputError(message, code="model_unsuitable")
+
+
+def tells_persons_apart(registry: Registry, model: ModelVersion) -> bool:
+    """Whether the embedder of a model is on this machine."""
+    file = _embedder_file(model)
+    if file in model.weights:
+        return registry.available(model)
+    return registry.extra_path(model, file.file) is not None
 
 
 def _embedder(networks: Networks) -> Embedder | None:

@@ -1,14 +1,12 @@
 """What was done to the frames of a video so far."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from engines.errors import InvalidInputError
 from engines.face_swap.selection import Chosen, no_face
 from engines.faces.geometry import UnusableFaceError
-
-_RANGES_MAX = 1000  # told for each role; a flickering one would fill a page
 
 
 @dataclass(slots=True)
@@ -25,16 +23,30 @@ class Tally:
     def add(self, *, found: int, chosen: Sequence[Chosen], swapped: Sequence[Chosen]) -> None:
         """Count the next frame."""
         for role in sorted({each.role for each in swapped}):
-            ranges = self._ranges.setdefault(role, [])
-            if ranges and ranges[-1][1] == self.frames - 1:
-                ranges[-1][1] = self.frames
-            else:
-                ranges.append([self.frames, self.frames])
+            self._extend(role, self.frames, self.frames)
         self.frames += 1
         self.faces += len(swapped)
         self.extra_faces += max(0, len(swapped) - 1)
         self._found += found
         self._chosen += len(chosen)
+
+    def join(self, part: Mapping[str, Any]) -> None:
+        """Count the frames of the next part of a video, as ``describe`` told them."""
+        for each in part["replaced"]:
+            for first, last in each["ranges"]:
+                self._extend(each["role"], self.frames + first, self.frames + last)
+        self.frames += part["frames"]
+        self.faces += part["faces_replaced"]
+        self.extra_faces += part["extra_faces"]
+        self._found += part["faces_found"]
+        self._chosen += part["faces_replaced"] + part["faces_skipped"]
+
+    def _extend(self, role: int, first: int, last: int) -> None:
+        ranges = self._ranges.setdefault(role, [])
+        if ranges and ranges[-1][1] == first - 1:
+            ranges[-1][1] = last
+        else:
+            ranges.append([first, last])
 
     def check(self) -> None:
         """Refuse a video in which nothing was replaced.
@@ -59,12 +71,13 @@ class Tally:
         return {
             "faces_found": self._found,
             "faces_replaced": self.faces,
+            "extra_faces": self.extra_faces,
             "faces_skipped": self._chosen - self.faces,
             "replaced": [
                 {
                     "role": role,
                     "frames": sum(last - first + 1 for first, last in ranges),
-                    "ranges": ranges[:_RANGES_MAX],
+                    "ranges": [list(each) for each in ranges],
                 }
                 for role, ranges in sorted(self._ranges.items())
             ],

@@ -8,8 +8,9 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from engines.errors import CanceledError
+from engines.face_swap.binding import Binding
 from engines.face_swap.casting import Cast
-from engines.face_swap.frames import FrameChooser, Looked, wanted_persons
+from engines.face_swap.following import Followed, Follower, seen_in, wanted_persons
 from engines.face_swap.loading import load_tools
 from engines.face_swap.networks import Networks
 from engines.face_swap.params import FaceSwapParams, typed
@@ -22,6 +23,7 @@ from engines.face_swap.swapper import Casting
 from engines.face_swap.tally import Tally
 from engines.face_swap.timing import LaneClock
 from engines.face_swap.tools import Tools
+from engines.faces.tracks import Seen
 from engines.manifest import ModelVersion
 from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
@@ -40,6 +42,8 @@ from engines.spec import (
     UsageReport,
 )
 
+# Frames that a part of a video sees before its own: who is where, and how steady.
+LEAD_IN = 24
 BATCH_PER_LANE = 4  # frames that each lane has before it at a time
 
 Thing = TypeVar("Thing")
@@ -82,11 +86,8 @@ class VideoRun:
         with clock.aside("index"):
             index = index_video(self.item.files.target, limits)
         sources = [self.people.source(role) for role in self.cast.roles]
-        chooser = FrameChooser(
-            typed(self.item.params),
-            self.cast,
-            wanted_persons(self.item, self.cast, self.tools, self.people, index),
-        )
+        persons = wanted_persons(self.item, self.cast, self.tools, self.people, index)
+        follower = Follower(Binding(typed(self.item.params), self.cast, persons))
         wanted, segment = typed(self.item.params), self.item.files.segment
         encoding = encoding_of(wanted.quality, wanted.container, in_parts=segment is not None)
         suffix = ".mp4" if segment else output_suffix(index, encoding.container)
@@ -95,7 +96,7 @@ class VideoRun:
             side_by_side = _SideBySide(pool, self.lanes)
 
             def process(frames: Sequence[Frame]) -> list[Frame | Pixels]:
-                return self._process(frames, chooser, sources, side_by_side)
+                return self._process(frames, follower, sources, side_by_side)
 
             try:
                 work = transform_video(
@@ -107,27 +108,29 @@ class VideoRun:
                     context=self.item.context,
                     encoding=encoding,
                     segment=segment,
+                    lead_in=LEAD_IN,
                 )
             except CanceledError as stop:
                 raise CanceledRunError(stop.detail, usage=self._usage(index, sources)) from stop
-        self.tally.check()
+        if segment is None:  # a part may show nobody
+            self.tally.check()
         file = given_back(self.item, path, work)
         return EngineResult((file,), self._data(work, sources), self._usage(index, sources))
 
     def _process(
         self,
         frames: Sequence[Frame],
-        chooser: FrameChooser,
+        follower: Follower,
         sources: Sequence[Source],
         side_by_side: "_SideBySide",
     ) -> list[Frame | Pixels]:
-        def look(frame: Frame, tools: Tools) -> Looked:
-            return chooser.look(frame.pixels, tools)
+        persons_matter = bool(follower.binding.persons)
 
-        def swap(
-            job: tuple[Frame, list[Chosen]], tools: Tools
-        ) -> tuple[Frame | Pixels, list[Chosen]]:
-            frame, chosen = job
+        def look(frame: Frame, tools: Tools) -> list[Seen]:
+            return seen_in(frame.pixels, tools, persons_matter=persons_matter)
+
+        def swap(job: tuple[Frame, Followed], tools: Tools) -> tuple[Frame | Pixels, list[Chosen]]:
+            frame, chosen = job[0], job[1].chosen
             if not chosen:
                 return frame, []  # it is given back as it came
             pixels = frame.pixels  # changed in place; what it was stored as stays
@@ -137,11 +140,12 @@ class VideoRun:
             left = [each for each in chosen if id(each.face) not in skipped]
             return (pixels if left else frame), left
 
-        looked = side_by_side.each(look, frames)
-        chosen = [chooser.choose(each) for each in looked]
-        swapped = side_by_side.each(swap, list(zip(frames, chosen, strict=True)))
-        for seen, wanted, (_, done) in zip(looked, chosen, swapped, strict=True):
-            self.tally.add(found=len(seen.faces), chosen=wanted, swapped=done)
+        followed = follower.follow(frames, lambda some: side_by_side.each(look, some))
+        if frames[0].lead_in:
+            return list(frames)
+        swapped = side_by_side.each(swap, list(zip(frames, followed, strict=True)))
+        for seen, (_, done) in zip(followed, swapped, strict=True):
+            self.tally.add(found=seen.found, chosen=seen.chosen, swapped=done)
         return [picture for picture, _ in swapped]
 
     def _usage(self, index: VideoIndex, sources: Sequence[Source]) -> UsageReport:

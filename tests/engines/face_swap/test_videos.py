@@ -2,6 +2,8 @@
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,9 @@ from engines.errors import InvalidInputError
 from engines.media.index import index_video
 from engines.media.limits import MediaLimits
 from engines.media.video import read_frames
-from engines.spec import CanceledRunError
+from engines.spec import CanceledRunError, InputMedia, SegmentedEngine
+from tests.engines.face_swap.conftest import engine_of
+from tests.engines.media.parts import run_in_parts
 
 LIMITS = MediaLimits()
 # cuts_two_identities.mp4, by the differences of its frames: first and last frame of each shot
@@ -65,12 +69,32 @@ def test_only_the_chosen_identity_is_replaced_on_exactly_its_frames(run, cuts, h
     assert result.usage.work.quantities["frames"] == len(table) == 139
 
 
+def test_two_sources_go_onto_two_people_who_never_exchange_them(run, clips, hopper, astronaut):
+    """Heads roll and turn until they look like nobody; each keeps its own new face throughout."""
+    told = [{"source": n, "reference": {"position": n}} for n in (0, 1)]
+    clip = clips / "two_faces_headpose.mp4"
+    result = run(clip, hopper, astronaut, model="classical", mapping=told, order="left-right")
+    assert [(each["role"], each["ranges"]) for each in result.data["replaced"]] == [
+        (0, [[0, 57]]),
+        (1, [[0, 57]]),
+    ]
+    assert result.usage.work.quantities["extra_faces"] == 58
+    # the left half of every frame got the first source: alone, it changes nothing else
+    alone = run(clip, hopper, model="classical", mapping=told[:1], order="left-right")
+    for both, left in zip(
+        pictures(result.files[0].path), pictures(alone.files[0].path), strict=True
+    ):
+        middle = both.shape[1] // 2
+        assert difference(both[:, :middle], left[:, :middle]) < 8
+
+
 @pytest.fixture(scope="session")
 def short(cuts, tmp_path_factory) -> Path:
     """Eight frames of the astronaut, a hard cut, eight of the other."""
     path = tmp_path_factory.mktemp("clips") / "short.mp4"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", cuts]
-    command += ["-vf", "trim=start_frame=30:end_frame=46,setpts=PTS-STARTPTS", "-crf", "12", path]
+    command += ["-vf", "trim=start_frame=30:end_frame=46,setpts=PTS-STARTPTS", "-crf", "12"]
+    command += ["-g", "5", path]  # a key frame every five frames
     subprocess.run(command, check=True)
     return path
 
@@ -149,3 +173,55 @@ def test_a_video_without_a_face_or_without_the_person_fails_by_name(
     with pytest.raises(InvalidInputError) as caught:
         run(short, hopper, faces / "kodim04.png", model="classical", **asked)
     assert caught.value.code == "no_matching_face"
+
+
+@pytest.fixture
+def in_parts(stubs, context):
+    """Run the classical model over a video in parts, and join them."""
+
+    def run(video: Path, source: Path, **asked: object):
+        engine, model = engine_of(stubs), stubs.resolve("face-swap", "classical")
+        params, numbers = engine.params_model.model_validate(asked), count(100)
+        assert isinstance(engine, SegmentedEngine)
+        assert engine.overlap(model, params, InputMedia(index_video(video, LIMITS).info())) > 0
+
+        def contexts():
+            folder = context.work_dir / str(next(numbers))
+            folder.mkdir()
+            return replace(context, work_dir=folder)
+
+        class Sourced:
+            """The engine on the same source at every call."""
+
+            joined = engine.joined
+
+            def run(self, model, params, files, context):
+                return engine.run(model, params, replace(files, sources=(source,)), context)
+
+        return run_in_parts(Sourced(), model, params, video, contexts)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "asked", [{"faces": "many"}, {"faces": "reference", "reference": {"frame": 12}}, {}]
+)
+def test_parts_of_a_video_give_what_one_run_gives(asked, short, faces, run, in_parts):
+    source = faces / "kodim04.png"
+    one = run(short, source, model="classical", **asked)
+    many, parts = in_parts(short, source, **asked)
+    assert len(parts) == 4
+    told = ("replaced", "faces_found", "faces_replaced", "roles_missing", "frames", "duration_s")
+    assert {name: many.data[name] for name in told} == {name: one.data[name] for name in told}
+    assert many.usage.work == one.usage.work
+    assert sum(part.usage.work.quantities["frames"] for part in parts) == 16
+    seconds = sum(part.usage.work.quantities["seconds"] for part in parts)
+    assert seconds == pytest.approx(one.usage.work.quantities["seconds"])
+
+
+def test_what_depends_on_every_frame_before_is_not_split(stub_registry, short):
+    registry = stub_registry(without=("mobilefacenet_foamliu_dynbatch.onnx",))
+    engine, model = engine_of(registry), registry.resolve("face-swap", "classical")
+    media = InputMedia(index_video(short, LIMITS).info())
+    assert engine.overlap(model, engine.params_model(), media) is None
+    assert engine.overlap(model, engine.params_model(faces="many"), media) is not None

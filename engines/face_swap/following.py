@@ -1,74 +1,77 @@
-"""Which faces of a video's frames are replaced: nobody changes with the frame."""
+"""The faces of a video's frames: followed, recognised, and chosen."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from engines.errors import InvalidInputError
+from engines.face_swap.binding import Binding
 from engines.face_swap.casting import Cast
-from engines.face_swap.choosing import recognised
 from engines.face_swap.params import Faces, FaceSwapParams, Reference, typed
 from engines.face_swap.people import People, recognisable
 from engines.face_swap.selection import Chosen, at_position, in_order
 from engines.face_swap.tools import Tools
 from engines.faces.face import Face, Pixels
 from engines.faces.nets.embedder import Vector
+from engines.faces.tracking.cuts import CutFinder
+from engines.faces.tracks import Moment, Seen, Tracker
+from engines.media.frame import Frame
 from engines.media.index import VideoIndex
 from engines.media.video import read_frames
 from engines.spec import RunItem
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Looked:
-    """What a frame shows."""
-
-    faces: list[Face]
-    vectors: list[Vector | None] | None  # of the faces, where persons matter
+Look = Callable[[Sequence[Frame]], Sequence[Sequence[Seen]]]  # at each of several frames
 
 
 @dataclass(frozen=True, slots=True)
-class FrameChooser:
-    """Chooses frame by frame; every frame for itself, so any part of a video gives the same.
+class Followed:
+    """What became of a frame's faces."""
+
+    found: int
+    chosen: tuple[Chosen, ...]
+
+
+@dataclass(slots=True)
+class Follower:
+    """Goes through the frames of one video, or of a part of it, in order.
 
     Args:
-        wanted: of the job.
-        cast: who plays whom.
-        persons: unit vectors of who is looked for, by number of the role; empty: any face will do.
+        binding: which track plays which role.
     """
 
-    wanted: FaceSwapParams
-    cast: Cast
-    persons: dict[int, Vector]
+    binding: Binding
+    _tracker: Tracker = field(default_factory=Tracker)
+    _cuts: CutFinder = field(default_factory=CutFinder)
 
-    def look(self, pixels: Pixels, tools: Tools) -> Looked:
-        """Find the faces of a frame, and what tells them apart."""
-        faces = tools.detect(pixels)
-        if not faces or not self.persons:
-            return Looked(faces, None)
-        return Looked(faces, tools.recognise(pixels, faces))
+    def follow(self, frames: Sequence[Frame], look: Look) -> list[Followed]:
+        """The faces to replace in each of the next frames.
 
-    def choose(self, looked: Looked) -> list[Chosen]:
-        """The faces to replace; none in most frames of many videos."""
-        if not self.persons:
-            ordered = in_order(looked.faces, self.wanted.order)
-            return [Chosen(face, role=0) for face in ordered[: self.cast.most_faces]]
-        if looked.vectors is None:
-            return []
-        vectors = looked.vectors
-        return recognised(
-            looked.faces,
-            self.persons,
-            recognise=lambda _: vectors,
-            threshold=self.wanted.threshold,
+        Args:
+            frames: all of them; those between two looks are filled in.
+            look: is asked for some of them at once.
+        """
+        moments = [Moment(frame.pts_s, self._cuts.step(frame.pixels)) for frame in frames]
+        tracked = self._tracker.follow(
+            moments, lambda places: look([frames[place] for place in places])
         )
+        return [Followed(len(faces), tuple(self.binding.choose(faces))) for faces in tracked]
+
+
+def seen_in(pixels: Pixels, tools: Tools, *, persons_matter: bool) -> list[Seen]:
+    """The faces of a frame, with what tells them apart where that matters."""
+    faces = tools.detect(pixels)
+    if not persons_matter or not faces:
+        return [Seen(face) for face in faces]
+    pairs = zip(faces, tools.recognise(pixels, faces), strict=True)
+    return [Seen(face, vector) for face, vector in pairs]
 
 
 def wanted_persons(
     item: RunItem, cast: Cast, tools: Tools, people: People, index: VideoIndex
 ) -> dict[int, Vector]:
-    """Who is looked for in a video, by number of the role.
+    """Who is looked for in a video, by number of the role; the same for every part of it.
 
     With ``faces`` one it is the first person in order of the first frame that shows a face, where
-    persons can be told apart; without an embedder each frame has its own first face.
+    persons can be told apart; without an embedder it is whoever is first in each shot.
 
     Raises:
         InvalidInputError: ``no_such_frame``, ``no_such_face``, ``no_face_found``.
