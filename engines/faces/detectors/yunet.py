@@ -114,7 +114,7 @@ def _feed(pixels: Pixels, placed: Fit) -> NDArray[np.float32]:
     # Area averaging keeps small faces of a large picture; bilinear would alias them away.
     method = cv2.INTER_AREA if placed.scaled[0] < placed.picture[0] else cv2.INTER_LINEAR
     canvas = lay_out(pixels, placed, method=method)
-    return np.ascontiguousarray(canvas.transpose(2, 0, 1), dtype=np.float32)
+    return np.asarray(cv2.dnn.blobFromImage(canvas)[0], dtype=np.float32)
 
 
 def _check(runner: Runner, size: Size) -> None:

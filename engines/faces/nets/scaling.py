@@ -29,11 +29,25 @@ class Scaling:
 
     def feed(self, crops: NDArray[Any], *, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
         """Crops [n, h, w, 3] BGR as planes [n, 3, h, w], float32 unless the network wants other."""
-        planes = crops.astype(np.float32).transpose(0, 3, 1, 2)
-        if self.colour is Colour.RGB:
-            planes = planes[:, ::-1]
-        values = (planes - _planes(self.mean)) * (np.float32(1) / _planes(self.std))
-        return np.ascontiguousarray(values, dtype=dtype)
+        import cv2
+
+        # OpenCV multiplies by one number; scales that differ follow behind
+        size, even = (crops.shape[2], crops.shape[1]), self.is_even
+        planes = cv2.dnn.blobFromImages(
+            list(crops),
+            1 / self.std[0] if even else 1.0,
+            size,
+            self.mean,
+            swapRB=self.colour is Colour.RGB,
+        )
+        if not even:
+            planes = np.multiply(planes, np.float32(1) / _planes(self.std))
+        return np.asarray(planes, dtype=dtype)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all planes are scaled alike."""
+        return len(set(self.std)) == 1
 
     def pixels(self, values: NDArray[Any]) -> Drawn:
         """Planes [n, 3, h, w] as crops [n, h, w, 3] BGR within 0 and 255."""

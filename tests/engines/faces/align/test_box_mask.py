@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -21,6 +22,15 @@ def test_the_soft_edge_is_as_wide_as_the_reference_says():
     assert half == pytest.approx(8.5, abs=0.05)
     slope = row[9] - row[8]
     assert slope == pytest.approx(1 / (4.75 * np.sqrt(2 * np.pi)), rel=0.02)
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_it_is_the_blurred_box_of_the_reference(size):
+    reach = int(size * 0.5 * 0.3)
+    box = np.zeros((size, size), np.float32)
+    box[reach // 2 : -(reach // 2), reach // 2 : -(reach // 2)] = 1
+    expected = cv2.GaussianBlur(box, (0, 0), 0.25 * reach)
+    assert np.abs(box_mask(size) - expected).max() < 1e-5
 
 
 def test_padding_leaves_out_one_side():

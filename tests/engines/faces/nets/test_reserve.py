@@ -2,11 +2,16 @@ import logging
 
 import numpy as np
 import pytest
+from face_networks import swapper
 
+from engines.faces.nets.contracts import swapper_contract
+from engines.faces.nets.latents import UnitLatents
 from engines.faces.nets.reserve import ReserveRunner
+from engines.faces.nets.swapper import Swapper
 from engines.runners.base import TensorSpec
 from engines.runners.fake import FakeRunner
 from engines.runners.network import NotANumberError
+from engines.runners.ort import open_onnx
 
 ONE = np.ones((1, 2), np.float32)
 
@@ -70,3 +75,15 @@ def test_closing_frees_both():
     assert preferred.is_closed
     assert reserve.is_closed
     assert runner.is_closed
+
+
+def test_a_swapper_whose_weights_give_nan_draws_with_the_reserve_and_says_so(tmp_path):
+    broken = open_onnx(swapper(tmp_path / "half.onnx", size=128, factor=np.nan), threads=1)
+    whole = open_onnx(swapper(tmp_path / "whole.onnx", size=128), threads=1)
+    runner = ReserveRunner(broken, lambda: whole, name="half.onnx", reserve="whole.onnx")
+    contract = swapper_contract("inswapper-128")
+    crops = np.full((2, 128, 128, 3), 90, np.uint8)
+    latents = np.ones((2, 512), np.float32)
+    drawn = Swapper(runner, contract, UnitLatents()).swap(crops, latents)
+    assert np.array_equal(drawn, Swapper(whole, contract, UnitLatents()).swap(crops, latents))
+    assert runner.switched == "half.onnx gave no numbers here; whole.onnx was used instead"

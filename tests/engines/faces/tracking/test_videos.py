@@ -112,7 +112,7 @@ def test_points_of_a_face_that_does_not_move_tremble_less_than_half_a_pixel(
 
 
 def test_a_moving_face_is_shown_where_it_is(followed, eyes, test_media):
-    frames = list(frames_of(test_media / "video" / "astro_sync_2997.mp4"))[:90]
+    frames = list(frames_of(test_media / "video" / "astro_sync_2997.mp4"))[:45]
     fps = 30 / 1.001
     shown, _ = followed(frames, fps=fps, settings=Settings(every=1))
     raw, _ = followed(frames, fps=fps, settings=Settings(every=1, steadiness=None))
