@@ -57,7 +57,7 @@ def load_tools(networks: Networks, wanted: FaceSwapParams) -> Tools:
     maskers = _maskers(networks, masks)
     return Tools(
         clock=networks.clock,
-        detector=networks.detector(),
+        detector=networks.detector(wanted.detector.search()),
         embedder=embedder,
         swapper=swapper,
         masks=masks,

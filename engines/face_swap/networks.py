@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 from engines.errors import EngineFaultError
 from engines.face_swap.timing import LaneClock, MeteredRunner, TimedDetector
-from engines.faces.choice import YUNET_FILE, YUNET_NAME
+from engines.faces.choice import Search, open_detector
 from engines.faces.detectors.haar import HaarFaces
-from engines.faces.detectors.yunet import YuNet
 from engines.faces.face import FaceDetector
 from engines.loading import extra_source, weights_source
 from engines.manifest import ModelVersion, WeightsFile
@@ -37,11 +36,18 @@ class Networks:
         """The networks of another model, for the same run and lane."""
         return replace(self, model=model)
 
-    def detector(self) -> FaceDetector:
-        """What finds faces: YuNet where its file is here, else OpenCV's cascades."""
-        runner = self.find(declared(self.model, YUNET_FILE), "detect")
-        if runner is not None:
-            return YuNet(runner, name=YUNET_NAME)
+    def detector(self, search: Search) -> FaceDetector:
+        """What finds faces; see ``open_detector``."""
+
+        def find(name: str) -> Runner | None:
+            return self.find(declared(self.model, name), "detect")
+
+        def need(name: str) -> Runner:
+            return self.need(declared(self.model, name), "detect", what="looking for faces so")
+
+        return open_detector(search, find=find, need=need, haar=self._haar)
+
+    def _haar(self) -> FaceDetector:
         key = ("faces", HaarFaces.name, self.lane)  # cascades are no thread's but their lane's
         return TimedDetector(self.services.sessions.load(key, HaarFaces).value, self.clock)
 

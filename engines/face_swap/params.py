@@ -1,10 +1,18 @@
 """What a caller may set on a face-swap job."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
+from engines.faces.choice import DetectorName, Search
 from engines.media.delivery import ResultContainer, VideoQuality
 from engines.media.frames import FirstFrame
 
@@ -56,6 +64,12 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple | set) else (value,)
 
 
+def _each_once(angles: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(angles)) != len(angles):
+        raise ValueError("name each angle once")
+    return angles
+
+
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -98,6 +112,36 @@ class Pair(_Closed):
     reference: AnyReference = Field(description="Who gets it, as the parameter of that name.")
 
 
+Angle = Annotated[int, Field(strict=True, ge=0, le=270, multiple_of=90)]
+
+
+class Detector(_Closed):
+    """How faces are looked for; what is left out is the detector's own way."""
+
+    name: DetectorName = Field(
+        default=DetectorName.AUTO, description="What looks; auto: the best that is here."
+    )
+    size: Annotated[int, Field(ge=128, le=1280, multiple_of=32, strict=True)] | None = Field(
+        default=None, description="Pictures are fitted into a square of so many pixels."
+    )
+    score: Annotated[float, Field(ge=0.05, le=0.99, strict=True)] | None = Field(
+        default=None, description="The least score of a face: lower finds more, right or not."
+    )
+    angles: Annotated[
+        tuple[Angle, ...],
+        BeforeValidator(_as_tuple),
+        Field(min_length=1, max_length=4),
+        AfterValidator(_each_once),
+    ] = Field(default=(0,), description="Turns in which the picture is looked at, in degrees.")
+    landmarks: Literal[5, 68] = Field(
+        default=5, description="68: the five points come from a network of sixty-eight."
+    )
+
+    def search(self) -> Search:
+        """As the detectors are told it."""
+        return Search(self.name, self.size, self.score, self.angles, refines=self.landmarks == 68)  # noqa: PLR2004 - of two
+
+
 class FaceSwapParams(_Closed):
     """Parameters of the ``face-swap`` engine."""
 
@@ -129,6 +173,7 @@ class FaceSwapParams(_Closed):
         description="Which face of a source picture with several, by size, from 0; null: the only "
         "one, or one at least twice as wide as any other.",
     )
+    detector: Detector = Field(default=Detector(), description="How faces are looked for.")
     quality: VideoQuality = None
     container: ResultContainer = None
     first_frame: FirstFrame = False

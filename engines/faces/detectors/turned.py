@@ -30,8 +30,8 @@ class TurnedPasses:
 
     @property
     def name(self) -> str:
-        """The detector's own name."""
-        return self._detector.name
+        """The detector's, and the turns: others may find other faces."""
+        return f"{self._detector.name}/angles={'-'.join(map(str, self._angles))}"
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces of a BGR picture in any of the turns, best score first.

@@ -15,6 +15,7 @@ def test_the_defaults_swap_the_largest_face_without_enhancement():
         "threshold": 0.4,
         "mapping": None,
         "source_face": None,
+        "detector": {"name": "auto", "size": None, "score": None, "angles": [0], "landmarks": 5},
         "quality": None,
         "container": None,
         "first_frame": False,

@@ -67,4 +67,4 @@ def test_a_real_face_is_found_lying_and_standing_on_its_head(angle, network, fac
     # the same five points in the same order, wherever the head points
     standing = apply(np.linalg.inv(np.vstack([back, [0, 0, 1]]))[:2], face.points)
     assert np.abs(standing - expected.points).max() < 1.5
-    assert TurnedPasses(upright).name == "yunet@2023mar"
+    assert TurnedPasses(upright).name == "yunet@2023mar/angles=0-90-180-270"
