@@ -47,6 +47,12 @@ HOLD_SQL: Final = (
     " FROM billing.place_hold(:tenant, :hold, :job, :amount, :expires_at, :now, :project_id,"
     " :api_key_id, :end_user)"
 )
+# Many holds of one wallet, the same as one by one in the order of the arrays: the source of rows of
+# a statement that names them ``t``, see ``app.batches.opening``.
+HOLDS_SQL: Final = (
+    "billing.place_holds(t.tenant, t.holds, t.jobs, t.amounts, t.expire_at, NULL, t.projects,"
+    " t.api_keys, t.end_users)"
+)
 _HOLD = text(HOLD_SQL)
 # The charges are written by the statement that moves the tokens. SKIP LOCKED: a worker that listed
 # a job keeps its row of the work list locked and will find the charge.

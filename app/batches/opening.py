@@ -15,10 +15,11 @@ from app.errors import PaymentRequiredError
 from app.jobs.accept import MAKE_HELD, WAITING_COLUMNS, check_hold
 from billing.amounts import MicroTokens
 from billing.errors import BillingError
+from billing.ledger import HOLDS_SQL
 
-# Holds of one transaction. The wallet is locked until its commit, some 60 ms: a submit of the same
+# Holds of one transaction. The wallet is locked until its commit, some 100 ms: a submit of the same
 # tenant waits for no longer.
-CHUNK: Final = 250
+CHUNK: Final = 500
 
 _MAKE = text(
     f"""
@@ -29,11 +30,21 @@ _MAKE = text(
     ), asked AS MATERIALIZED (
         SELECT due.position, due.tokens, job.*
           FROM due, jsonb_to_record(due.priced) AS job ({WAITING_COLUMNS})
+    ), together AS (
+        SELECT min(tenant_id) AS tenant,
+               array_agg(hold_id ORDER BY position) AS holds,
+               array_agg(id ORDER BY position) AS jobs,
+               array_agg(tokens ORDER BY position) AS amounts,
+               array_agg(hold_expires_at ORDER BY position) AS expire_at,
+               array_agg(project_id ORDER BY position) AS projects,
+               array_agg(api_key_id ORDER BY position) AS api_keys,
+               array_agg(end_user ORDER BY position) AS end_users
+          FROM asked
     ), held AS MATERIALIZED (
         SELECT asked.*, hold.outcome, hold.available, hold.cap
-          FROM asked, LATERAL billing.place_hold(
-                   asked.tenant_id, asked.hold_id, asked.id, asked.tokens, asked.hold_expires_at,
-                   NULL, asked.project_id, asked.api_key_id, asked.end_user) AS hold
+          FROM together t
+         CROSS JOIN LATERAL {HOLDS_SQL} hold
+          JOIN asked ON asked.id = hold.job
     ), made AS (
         {MAKE_HELD}
     ), closed AS (

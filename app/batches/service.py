@@ -33,9 +33,9 @@ WAITING_FOR: Final = timedelta(hours=6)
 _KEEP = text(
     """
     INSERT INTO batch_item (batch_id, position, state, engine, model, tokens, priced)
-    SELECT :batch_id, item.position, 'waiting', item.priced ->> 'engine', item.priced ->> 'model',
-           CAST(item.priced -> 'quote' ->> 'micro_tokens' AS bigint), item.priced
-      FROM unnest(CAST(:positions AS integer[]), CAST(:priced AS jsonb[])) item (position, priced)
+    SELECT :batch_id, item.position, 'waiting', item.job ->> 'engine', item.job ->> 'model',
+           CAST(item.job -> 'quote' ->> 'micro_tokens' AS bigint), item.job
+      FROM jsonb_to_recordset(CAST(:items AS jsonb)) item (position integer, job jsonb)
     """
 )
 _CANCEL = text(
@@ -165,11 +165,9 @@ def _jobs(
 def _keep_items(
     session: Session, batch_id: str, jobs: Sequence[tuple[int, dict[str, Any]]]
 ) -> None:
-    values = {
-        "batch_id": batch_id,
-        "positions": [position for position, _ in jobs],
-        "priced": [json.dumps(job, allow_nan=False) for _, job in jobs],
-    }
+    """One text of JSON: to write it as an array of PostgreSQL would escape every quote again."""
+    items = [{"position": position, "job": job} for position, job in jobs]
+    values = {"batch_id": batch_id, "items": json.dumps(items, allow_nan=False)}
     session.execute(_KEEP, values)
 
 

@@ -14,6 +14,7 @@ import binascii
 import contextlib
 import io
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,9 +28,12 @@ from app.files.known import KnownFiles
 from app.files.models import File
 from app.files.retention import DEFAULT
 from app.files.service import Probe, ingest
+from app.outbound import OutboundReason, OutboundRefusedError
 from app.storage import Storage, StorageUnavailableError
 
 DATA_URI_BYTES_MAX: Final = 24 * 1024 * 1024
+# One request may name several addresses; so long it waits for all of them together.
+FETCHING_S_MAX: Final = 90.0
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;[\w-]+=[\w.+-]+)*;base64,")
 
 # Fetches an address into an open temporary file, under the rules of ``app.outbound``.
@@ -74,6 +78,8 @@ class Intake:
     tenant_id: str
     now: datetime
     stored: list[File] = field(default_factory=list)
+    _fetched: dict[str, File] = field(default_factory=dict)
+    _fetching_s: float = 0.0
 
     def store(self, stream: BinaryIO, *, name: str | None) -> File:
         """Take in an uploaded part; see ``app.files.service.ingest`` for what it refuses."""
@@ -96,9 +102,24 @@ class Intake:
         return self.store(io.BytesIO(decode_data_uri(text)), name=None)
 
     def store_url(self, url: str) -> File:
-        """Fetch an address and take in what it gives."""
-        with self.desk.fetch(url) as stream:
-            return self.store(stream, name=url.partition("?")[0])
+        """Fetch an address and take in what it gives; of one request, each address once."""
+        if url not in self._fetched:
+            with self._fetch(url) as stream:
+                self._fetched[url] = self.store(stream, name=url.partition("?")[0])
+        return self._fetched[url]
+
+    def _fetch(self, url: str) -> BinaryIO:
+        if self._fetching_s > FETCHING_S_MAX:
+            detail = (
+                f"The addresses before this one took {FETCHING_S_MAX:.0f} s together. Take them in "
+                'by POST /v1/files {"url"} and name the files.'
+            )
+            raise OutboundRefusedError(OutboundReason.TIMED_OUT, detail)
+        began = time.monotonic()
+        try:
+            return self.desk.fetch(url)
+        finally:
+            self._fetching_s += time.monotonic() - began
 
     def withdraw(self) -> None:
         """Delete what was stored, rows and objects, inside a transaction that goes on."""

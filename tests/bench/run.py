@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "tests" / "bench"
 SCRIPTS = {  # in this order
     "accept": "bench_accept.py",
+    "batch": "bench_batch.py",
     "overhead": "bench_overhead.py",
     "video": "bench_video_memory.py",
     "ledger": "bench_ledger.py",

@@ -7,6 +7,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from apiflask import APIFlask
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.api.services import Services
+from app.api.services import EXTENSION, Services
 from app.batches import completion, opening, queries
 from app.jobs.lifecycle import claim, finish, mark_settled
 from app.jobs.states import JobStatus
+from app.outbound import OutboundReason, OutboundRefusedError
 from app.webhooks.service import claim_due
 from app.webhooks.signing import sign
 from billing.reconcile import check
@@ -208,6 +210,32 @@ def test_what_is_no_batch_is_refused(caller: Caller, file_id: str, traces: Trace
     problem = assert_problem(answer, status=422, code="too_many_addresses")
     assert problem["errors"][0]["pointer"] == "/items/50/input"
     assert traces.look() == before
+
+
+def test_an_address_is_fetched_once_before_anything_is_held(
+    app: APIFlask, caller: Caller, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit: Services = app.extensions[EXTENSION]
+    fetched: list[str] = []
+
+    def fetch(url: str) -> io.BytesIO:
+        fetched.append(url)
+        if url.endswith("gone.png"):
+            raise OutboundRefusedError(OutboundReason.BAD_ANSWER, "It answered 404.")
+        return io.BytesIO(photo)
+
+    app.extensions[EXTENSION] = replace(kit, desk=replace(kit.desk, fetch=fetch))
+    names = ["a.png", "a.png", "gone.png", "a.png"]
+    items = [{"input": {"target": {"url": f"https://example.com/{name}"}}} for name in names]
+    wanted = {"defaults": {"engine": "detect", "model": "builtin"}, "items": items}
+    problem = assert_problem(caller.post(PATH, json=wanted), status=422, code="url_bad_answer")
+    assert problem["errors"][0]["pointer"] == "/items/2"
+    fetched.clear()
+    made = caller.post(PATH, json={**wanted, "on_invalid": "skip"}).json
+    assert (made["counts"]["queued"], made["counts"]["invalid"]) == (3, 1)
+    assert fetched == ["https://example.com/a.png", "https://example.com/gone.png"]
+    monkeypatch.setattr("app.files.intake.FETCHING_S_MAX", -1.0)
+    assert_problem(caller.post(PATH, json=wanted), status=422, code="url_timeout")
 
 
 def test_a_balance_that_is_short_refuses_the_whole_with_the_figures(
