@@ -4,7 +4,8 @@ Frames of such a video go through our pipes as they are, half the bytes of BGR; 
 at becomes BGR here, and what it made goes back. The numbers follow the tags of the file.
 """
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +44,7 @@ class Conversion:
 
     matrix: str  # as ffmpeg names it; what is unknown or rare counts as BT.601
     full: bool  # 0..255 rather than 16..235
+    _room: threading.local = field(default_factory=threading.local, repr=False, compare=False)
 
     @classmethod
     def of(cls, picture: Picture) -> "Conversion":
@@ -55,9 +57,9 @@ class Conversion:
 
         height, width = planes.shape[0] * 2 // 3, planes.shape[1]
         halves = planes[height:].reshape(2, height // 2, width // 2)
-        colour = [
-            cv2.resize(half, (width, height), interpolation=cv2.INTER_NEAREST) for half in halves
-        ]
+        colour = self._scratch("colour", (2, height, width))
+        for half, full in zip(halves, colour, strict=True):
+            cv2.resize(half, (width, height), full, interpolation=cv2.INTER_NEAREST)
         together = cv2.merge([planes[:height], *colour])
         return np.asarray(cv2.transform(together, self._to_bgr, together), np.uint8)
 
@@ -66,16 +68,23 @@ class Conversion:
         import cv2
 
         height, width = pixels.shape[:2]
-        together = cv2.transform(pixels, self._from_bgr)
+        together = self._scratch("together", (height, width, 3))
+        colour = self._scratch("colour", (2, height, width))
         planes = np.empty((height * 3 // 2, width), np.uint8)
         halves = planes[height:].reshape(2, height // 2, width // 2)
-        cv2.extractChannel(together, 0, planes[:height])
-        for place, half in enumerate(halves, start=1):
-            size = (width // 2, height // 2)
-            cv2.resize(
-                cv2.extractChannel(together, place), size, half, interpolation=cv2.INTER_AREA
-            )
+        cv2.transform(pixels, self._from_bgr, together)
+        cv2.split(together, [planes[:height], *colour])
+        for full, half in zip(colour, halves, strict=True):
+            cv2.resize(full, (width // 2, height // 2), half, interpolation=cv2.INTER_AREA)
         return planes
+
+    def _scratch(self, name: str, shape: tuple[int, ...]) -> Planes:
+        """Room for what lies between; new room for every frame costs as much as the arithmetic."""
+        kept: Planes | None = getattr(self._room, name, None)
+        if kept is None or kept.shape != shape:
+            kept = np.empty(shape, np.uint8)
+            setattr(self._room, name, kept)
+        return kept
 
     @cached_property
     def _to_bgr(self) -> NDArray[np.float64]:

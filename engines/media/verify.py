@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ import ffmpeg
 from engines.errors import EngineFaultError
 from engines.media.containers import AVI, MP4, MPEGTS, Container
 from engines.media.ffmpeg import Bounds, command, reading, run
-from engines.media.framecrc import Table
+from engines.media.framecrc import Packet, Table
 from engines.media.index import VideoIndex, timestamps
 
 _TIMEOUT_S = 600.0
@@ -29,6 +30,7 @@ class Stream:
     pts: tuple[int, ...]  # ascending
     time_base: Fraction
     extradata: str  # what a decoder must know before the first packet; parts of one video agree
+    sound: tuple[tuple[int, str], ...] = ()  # of each track: packets, and a digest of their bytes
 
 
 def verify_part(path: Path, *, index: VideoIndex, pts: Sequence[int]) -> None:
@@ -61,56 +63,78 @@ def verify_copy(
     Raises:
         EngineFaultError: ``video_verify_failed``, naming what differs.
     """
-    written = read_stream(destination, container)
-    found, time_base = written.pts, written.time_base
-    context.checkpoint()
-    if len(found) != len(pts):
-        raise _failed(f"{len(found)} of {len(pts)} frames were written")
-    tick = max(time_base, index.time_base) if time_base != index.time_base else Fraction(0)
-    for wanted, there in zip(pts, found, strict=True):
-        if abs(wanted * index.time_base - there * time_base) > tick:
-            raise _failed(f"the frame at {index.seconds(wanted):.6f} s moved")
     audio = [track.position for track in index.tracks if track.kind == "audio"]
-    if not audio:
-        return
-    before = _sound(source, index.container, [str(position) for position in audio])
+    with ThreadPoolExecutor(1, "video-verify") as beside:  # both files are read at the same time
+        sent = beside.submit(_sound, source, index.container, [str(each) for each in audio])
+        written = read_stream(destination, container, sound=len(audio))
+        before = sent.result()
     context.checkpoint()
-    after = _sound(destination, container, [f"a:{place}" for place in range(len(audio))])
+    _check_times(written, index, pts)
     # Broadcast streams repeat a header in every packet, which MP4 and Matroska store once.
     repacked = index.container in {MPEGTS, AVI}
+    after = written.sound
     same = [count for count, _ in before] == [count for count, _ in after]
     if not same or (before != after and not repacked):
         raise _failed("sound packets differ from the source")
+
+
+def _check_times(written: Stream, index: VideoIndex, pts: Sequence[int]) -> None:
+    if len(written.pts) != len(pts):
+        raise _failed(f"{len(written.pts)} of {len(pts)} frames were written")
+    ours, theirs = index.time_base, written.time_base
+    tick = max(ours, theirs) if ours != theirs else Fraction(0)
+    for wanted, there in zip(pts, written.pts, strict=True):
+        if abs(wanted * ours - there * theirs) > tick:
+            raise _failed(f"the frame at {index.seconds(wanted):.6f} s moved")
 
 
 def _failed(what: str) -> EngineFaultError:
     return EngineFaultError(f"the written video is wrong: {what}", code="video_verify_failed")
 
 
-def read_stream(path: Path, container: Container) -> Stream:
-    """Read the times of a written file's pictures; raises as ``verify_part``."""
-    table, times = Table(), list[int]()
+def read_stream(path: Path, container: Container, *, sound: int = 0) -> Stream:
+    """Read a written file's pictures and its first ``sound`` tracks; raises as ``verify_part``."""
+    table, times, packets = Table(), list[int](), _Packets(sound)
 
     def read(stream: IO[bytes]) -> None:
-        times.extend(packet.pts for packet in table.read(stream) if not packet.discard)
+        for packet in table.read(stream):
+            if packet.stream:
+                packets.add(packet.stream - 1, packet)
+            elif not packet.discard:
+                times.append(packet.pts)
 
-    _list(path, container, ["V:0"], read)
+    _list(path, container, ["V:0", *(f"a:{place}" for place in range(sound))], read)
     time_base = table.time_bases.get(0, Fraction(1))
-    return Stream(tuple(sorted(times)), time_base, table.extradata.get(0, ""))
+    return Stream(tuple(sorted(times)), time_base, table.extradata.get(0, ""), packets.told())
 
 
-def _sound(path: Path, container: Container, streams: list[str]) -> list[tuple[int, str]]:
+def _sound(path: Path, container: Container, streams: list[str]) -> tuple[tuple[int, str], ...]:
     """Return for each stream how many packets it has and a digest of their bytes."""
-    counts = [0] * len(streams)
-    digests = [hashlib.sha256() for _ in streams]
+    packets = _Packets(len(streams))
 
     def read(stream: IO[bytes]) -> None:
         for packet in Table().read(stream):
-            counts[packet.stream] += 1
-            digests[packet.stream].update(f"{packet.size} {packet.checksum}\n".encode())
+            packets.add(packet.stream, packet)
 
-    _list(path, container, streams, read)
-    return [(count, digest.hexdigest()) for count, digest in zip(counts, digests, strict=True)]
+    if streams:
+        _list(path, container, streams, read)
+    return packets.told()
+
+
+class _Packets:
+    """Counts and digests of several streams."""
+
+    def __init__(self, streams: int) -> None:
+        self._counts = [0] * streams
+        self._digests = [hashlib.sha256() for _ in range(streams)]
+
+    def add(self, stream: int, packet: Packet) -> None:
+        self._counts[stream] += 1
+        self._digests[stream].update(f"{packet.size} {packet.checksum}\n".encode())
+
+    def told(self) -> tuple[tuple[int, str], ...]:
+        pairs = zip(self._counts, self._digests, strict=True)
+        return tuple((count, digest.hexdigest()) for count, digest in pairs)
 
 
 def _list(
