@@ -7,10 +7,10 @@ JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo check format test fuzz kills bench soak batch-test bench-peers bench-gpu gpu-test lock clean
+.PHONY: help install up down demo check format test fuzz kills bench bench-video-long video-table soak batch-test bench-peers bench-gpu gpu-test lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -55,6 +55,12 @@ bench: $(READY) ## every speed and memory figure as a ratio against a named base
 
 batch-test: $(READY) ## a batch of 200 videos, every tenth broken, through the running platform
 	BATCH_VIDEOS=200 $(BIN)/python -m pytest -q -s tests/e2e/test_batches.py
+
+bench-video-long: $(READY) ## memory and temporary disk of 10 s, 60 s and 10 min of 1080p
+	$(BIN)/python tests/bench/bench_video_memory.py --size 1920x1080 --lengths 10,60,600
+
+video-table: $(READY) ## every real video through every engine (PIXELMETER_TEST_MEDIA names them)
+	PIXELMETER_EVERY_VIDEO=1 $(BIN)/python -m pytest -n $(JOBS) --timeout 1800 tests/engines/test_video_exactness.py
 
 soak: $(READY) ## memory of a worker after 500 and after 5 000 jobs
 	$(BIN)/python tests/bench/soak.py

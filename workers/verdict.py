@@ -1,5 +1,6 @@
 """What a run came to, and how an engine's exceptions are told to the job. Pure."""
 
+import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ def refusal(error: Exception, *, stop_reason: Callable[[], StopReason | None]) -
             return _stopped(error, stop_reason())
         case EngineError():
             return _refused(error)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            message = "The disk of the worker is full. Nothing is charged; submit the job again."
+            return _refused(ExhaustedError(message, code="disk_full"))
         case MemoryError():
             return _refused(ExhaustedError("The worker ran out of memory; try a smaller input."))
     log.error("the engine failed unexpectedly", exc_info=error)

@@ -1,28 +1,23 @@
-"""Memory of a video run against its length, and its speed against ffmpeg alone.
+"""Memory and temporary disk of a video run against its length.
 
-A 10 s and a 60 s clip of the same kind go through ``transform_video`` with an engine that changes
-nothing, each in a fresh child process whose tree of processes is sampled. The speed is compared
-with one ffmpeg that decodes and encodes the same clip with the same encoder settings, in turn
-with ours: by the clock, and by processor time, which a busy machine changes less. That ffmpeg
-never shows anybody a picture, so a second one turns every frame into BGR and back as well; the
-distance to it is what pipes, timestamps and checks cost. One JSON line and one line to read come
-out.
+Clips of the same kind and different lengths go through ``transform_video``, and once through parts
+and their join, with an engine that looks at every pixel; each in a fresh child process whose tree
+of processes and whose folder are sampled. One JSON line and one line to read come out.
 
-    python tests/bench/bench_video_memory.py [--size 1280x720] [--rate 25] [--batch 8] [--json FILE]
+    python tests/bench/bench_video_memory.py [--size 1280x720] [--rate 25] [--lengths 10,60]
+        [--parts 8] [--batch 8] [--json FILE]
+
+``make bench-video-long`` takes 1920x1080 and 10 s, 60 s and 10 min.
 """
 
 import argparse
 import json
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -30,51 +25,41 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from engines.media.encode import Encoding  # noqa: E402 - the tree must be importable first
-from engines.media.ffmpeg import find_ffmpeg  # noqa: E402
+from engines.media.encoding import Encoding  # noqa: E402 - the tree must be importable first
 from engines.media.index import index_video  # noqa: E402
+from engines.media.segments import join_segments, plan_segments  # noqa: E402
 from engines.media.video import transform_video  # noqa: E402
+from tests.bench import video_ways  # noqa: E402
 
-SHORT_S, LONG_S = 10, 60
 SAMPLE_S = 0.02
-AS_BGR = "scale=flags=bicubic,format=bgr24,format=bgr0,scale=flags=area"  # as our two ffmpegs do
-AIM = 0.10  # a clip six times as long may need this much more memory
+MEMORY_AIM = 0.10  # a longer clip may need this much more memory than the shortest
+DISK_AIM = 2.0  # times the size of the result
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What a run took."""
+class Peaks:
+    """The most that was there at a time, in bytes, and what came out."""
 
-    wall_s: float
-    cpu_s: float  # of all its processes
-
-
-class Nobody:
-    """A run context that never cancels."""
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        """Ignore it."""
-
-    def checkpoint(self) -> None:
-        """Go on."""
+    memory: int
+    disk: int  # of the folder the run works in
+    result: int
 
 
 def main() -> int:
     arguments = _parse()
     if arguments.run:
-        return _run_one(arguments.run, arguments.batch)
+        return _run_one(arguments.run, arguments.batch, arguments.parts)
     with tempfile.TemporaryDirectory(prefix="bench-video-") as folder:
         report = measure(Path(folder), arguments)
     line = json.dumps(report)
     print(line)
-    print(
-        f"video memory: {report['rss_short_mib']:.0f} MiB for {SHORT_S} s, "
-        f"{report['rss_long_mib']:.0f} MiB for {LONG_S} s = {report['rss_ratio']:.3f}x "
-        f"(aim: within {1 + AIM:.2f}x); {report['fps']:.1f} frames/s = "
-        f"{report['fps_ratio']:.2f} of ffmpeg alone ({report['ffmpeg_fps']:.1f}); "
-        f"by processor time {report['cpu_ratio']:.2f} of it and "
-        f"{report['cpu_ratio_as_bgr']:.2f} of one that shows every frame as BGR"
-    )
+    for way in ("whole", "parts"):
+        peaks = ", ".join(
+            f"{row['memory_mib']:.0f} MiB and {row['disk_ratio']:.2f}x disk for {row['seconds']} s"
+            for row in report[way]
+        )
+        growth = report[f"{way}_growth"]
+        print(f"video {way}: {peaks}; memory grows {growth:.3f}x (aim: within {1 + MEMORY_AIM}x)")
     if arguments.json:
         arguments.json.write_text(line + "\n")
     return 0
@@ -84,115 +69,79 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--rate", type=int, default=25)
+    parser.add_argument("--lengths", default="10,60", help="seconds, shortest first")
     parser.add_argument("--batch", type=int, default=8, help="frames per call of the engine")
-    parser.add_argument("--rounds", type=int, default=3, help="of the short clip, both sides")
+    parser.add_argument("--parts", type=int, default=8, help="of the way in parts")
     parser.add_argument("--json", type=Path, help="write the JSON line here too")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, float | str]:
-    """Return peaks of memory in MiB, frames per second of both sides, and the ratios."""
-    clips = {
-        length: _generate(folder / f"{length}.mp4", arguments.size, arguments.rate, length)
-        for length in (SHORT_S, LONG_S)
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the peaks of each length and way, and how memory grows with the length."""
+    found: dict[str, list[dict[str, float]]] = {"whole": [], "parts": []}
+    for seconds in (int(each) for each in arguments.lengths.split(",")):
+        path = folder / f"{seconds}.mp4"
+        clip = video_ways.generate(path, size=arguments.size, rate=arguments.rate, seconds=seconds)
+        for way, parts in (("whole", 1), ("parts", arguments.parts)):
+            peaks = _sampled(clip, folder / f"{way}-{seconds}", arguments.batch, parts)
+            row = {
+                "seconds": seconds,
+                "memory_mib": round(peaks.memory / 2**20, 1),
+                "disk_ratio": round(peaks.disk / peaks.result, 3),
+            }
+            found[way].append(row)
+        clip.unlink()
+    growth = {
+        f"{way}_growth": round(max(row["memory_mib"] for row in rows) / rows[0]["memory_mib"], 4)
+        for way, rows in found.items()
     }
-    ours, alone, shown, peaks_short = [], [], [], []
-    for _ in range(arguments.rounds):
-        peak, spent = _ours(clips[SHORT_S], arguments.batch)
-        peaks_short.append(peak)
-        ours.append(spent)
-        alone.append(_ffmpeg_alone(clips[SHORT_S], folder / "alone.mp4"))
-        shown.append(_ffmpeg_alone(clips[SHORT_S], folder / "alone.mp4", filters=AS_BGR))
-    peak_long, _ = _ours(clips[LONG_S], arguments.batch)
-    peak_short = statistics.median(peaks_short)
-    frames = SHORT_S * arguments.rate
-    fps = frames / statistics.median(spent.wall_s for spent in ours)
-    ffmpeg_fps = frames / statistics.median(spent.wall_s for spent in alone)
-    # The least of several: other processes can only add to it.
-    cpu_s, alone_s, shown_s = (min(spent.cpu_s for spent in each) for each in (ours, alone, shown))
-    return {
-        "bench": "video_memory",
-        "size": arguments.size,
-        "rss_short_mib": round(peak_short / 2**20, 1),
-        "rss_long_mib": round(peak_long / 2**20, 1),
-        "rss_ratio": round(peak_long / peak_short, 4),
-        "fps": round(fps, 2),
-        "ffmpeg_fps": round(ffmpeg_fps, 2),
-        "fps_ratio": round(fps / ffmpeg_fps, 4),
-        "cpu_s": round(cpu_s, 2),
-        "cpu_ratio": round(alone_s / cpu_s, 4),
-        "cpu_ratio_as_bgr": round(shown_s / cpu_s, 4),
-    }
+    return {"bench": "video_memory", "size": arguments.size, **found, **growth}
 
 
-def _generate(path: Path, size: str, rate: int, length: int) -> Path:
-    pictures = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r={rate}:d={length}"]
-    sound = ["-f", "lavfi", "-i", f"sine=d={length}"]
-    video = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-    _ffmpeg(*pictures, *sound, *video, str(path))
-    return path
-
-
-def _ffmpeg(*arguments: str) -> None:
-    quiet = ["-y", "-nostdin", "-hide_banner", "-loglevel", "error"]
-    subprocess.run([find_ffmpeg(), *quiet, *arguments], check=True)
-
-
-def _ffmpeg_alone(clip: Path, result: Path, *, filters: str = "null") -> Spent:
-    """Return what ffmpeg needs to decode and encode a clip by itself."""
-    encoding = Encoding()
-    settings = ["-preset", encoding.preset, "-crf", str(encoding.crf), "-pix_fmt", "yuv420p"]
-    codecs = ["-vf", filters, "-c:v", "libx264", *settings, "-c:a", "copy"]
-    with spending() as spent:
-        _ffmpeg("-i", str(clip), *codecs, str(result))
-    return spent()
-
-
-@contextmanager
-def spending() -> Iterator[Callable[[], Spent]]:
-    """Measure a block, the processes that end in it included; ask after it."""
-    begun, used = time.perf_counter(), _processor_s()
-    ended: list[Spent] = []
-    yield lambda: ended[0]
-    ended.append(Spent(time.perf_counter() - begun, _processor_s() - used))
-
-
-def _processor_s() -> float:
-    times = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in times)
-
-
-def _ours(clip: Path, batch: int) -> tuple[int, Spent]:
-    """Return the peak of memory of a child and all its processes, and what its run took."""
-    command = [sys.executable, __file__, "--run", str(clip), "--batch", str(batch)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
-        sampler = _Sampler(child.pid)
+def _sampled(clip: Path, folder: Path, batch: int, parts: int) -> Peaks:
+    """Run one clip in a child and watch it."""
+    folder.mkdir()
+    options = ["--run", str(clip), "--batch", str(batch), "--parts", str(parts)]
+    command = [sys.executable, __file__, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder) as child:
+        sampler = _Sampler(child.pid, folder)
         sampler.start()
-        output, _ = child.communicate()
+        child.communicate()
         sampler.join()
     if child.returncode != 0:
         raise SystemExit(f"the run of {clip.name} failed")
-    return sampler.peak, Spent(**json.loads(output))
+    [result] = folder.iterdir()
+    return Peaks(sampler.memory, sampler.disk, result.stat().st_size)
 
 
 class _Sampler(threading.Thread):
-    """Adds up the resident memory of a process and its descendants until it ends."""
+    """Adds up the resident memory of a process and its descendants, and a folder, until it ends."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, folder: Path) -> None:
         super().__init__(daemon=True)
         self._root = psutil.Process(pid)
-        self.peak = 0
+        self._folder = folder
+        self.memory = 0
+        self.disk = 0
 
     def run(self) -> None:
         try:
             while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
                 tree = self._root.children(recursive=True)
                 children = sum(_resident(each, parent=self._root.name()) for each in tree)
-                self.peak = max(self.peak, _resident(self._root) + children)
+                self.memory = max(self.memory, _resident(self._root) + children)
+                self.disk = max(self.disk, sum(map(_bytes, self._folder.iterdir())))
                 time.sleep(SAMPLE_S)
         except psutil.NoSuchProcess:
             return
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _resident(process: psutil.Process, *, parent: str | None = None) -> int:
@@ -203,21 +152,27 @@ def _resident(process: psutil.Process, *, parent: str | None = None) -> int:
         return 0
 
 
-def _run_one(clip: Path, batch: int) -> int:
-    """Be the child: transform one clip and print what it took."""
-    index = index_video(clip)
-    result = clip.with_name(f"{clip.stem}-out.mp4")
-    with spending() as spent:
+def _run_one(clip: Path, batch: int, parts: int) -> int:
+    """Be the child: transform one clip into the folder it was started in."""
+    index, context, result = index_video(clip), video_ways.Nobody(), Path("result.mp4")
+    if parts == 1:
+        video_ways.ours(clip, result, process=video_ways.looked_at, batch=batch)
+        return 0
+    paths = []
+    for segment in plan_segments(index, frames_per_segment=-(-index.frames // parts)):
+        paths.append(Path(f"part{segment.number}.mp4"))
         transform_video(
             clip,
-            result,
+            paths[-1],
             index=index,
-            process=lambda frames: [frame.pixels for frame in frames],
+            process=video_ways.looked_at,
             batch=batch,
-            context=Nobody(),
+            context=context,
+            segment=segment,
         )
-    result.unlink()
-    print(json.dumps(asdict(spent())))
+    join_segments(clip, paths, result, index=index, encoding=Encoding(), context=context)
+    for path in paths:
+        path.unlink()
     return 0
 
 

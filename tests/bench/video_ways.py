@@ -39,7 +39,18 @@ def generate(path: Path, *, size: str, rate: int, seconds: int) -> Path:
     made = min(seconds, 10)
     pictures = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r={rate}:d={made}"]
     sound = ["-f", "lavfi", "-i", f"sine=d={made}"]
-    video = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    video = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        "-g",
+        "50",
+        "-c:a",
+        "aac",
+    ]
     short = path if made == seconds else path.with_name(f"once-{path.name}")
     ffmpeg(*pictures, *sound, *video, str(short))
     if made < seconds:

@@ -1,5 +1,6 @@
 """One attempt of one job, with a fake engine on a real database."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -130,6 +131,7 @@ def test_bad_input_ends_the_job_at_once(platform: Platform, fake: FakeEngine) ->
         (ExhaustedError("no memory"), "resources_exhausted"),
         (EngineFaultError("broken", code="weights_corrupt"), "weights_corrupt"),
         (MemoryError(), "resources_exhausted"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
         (ZeroDivisionError("a bug, with /a/path in it"), "engine_fault"),
     ],
 )
