@@ -49,11 +49,3 @@ def _line(size: int, start: int, end: int, reach: int) -> Mask:
     line[0, start : size - end] = 1.0
     whole = line if reach == 0 else cv2.GaussianBlur(line, (0, 0), 0.25 * reach)
     return np.asarray(whole[0], dtype=np.float32)
-
-
-def least_of(*masks: Mask) -> Mask:
-    """What all masks show: the minimum at each pixel, within 0 and 1."""
-    lowest = masks[0]
-    for mask in masks[1:]:
-        lowest = np.minimum(lowest, mask)
-    return np.clip(lowest, 0.0, 1.0)

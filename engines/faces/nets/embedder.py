@@ -95,11 +95,6 @@ def average(vectors: Vectors) -> Vector:
     return np.asarray(vectors.mean(axis=0), dtype=np.float32)
 
 
-def similarity_of(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosine of the angle of two vectors, or of every pair [n, m] of two sets of vectors."""
-    return np.asarray(unit(left) @ unit(right).T, dtype=np.float32)
-
-
 def _check(runner: Runner, contract: EmbedderContract) -> None:
     ins, outs = runner.inputs, runner.outputs
     size = contract.size

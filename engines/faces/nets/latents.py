@@ -13,8 +13,6 @@ from engines.runners.base import Runner
 
 Latents = NDArray[np.float32]  # [n, 512]
 
-# What the weight of the target's own face (0..1) adds to a latent; 0.5 adds nothing.
-BALANCE_AT_0, BALANCE_AT_1 = 0.35, -0.35
 _AXES = 2
 
 
@@ -65,15 +63,3 @@ class ConvertedLatents:
             for vector in vectors
         ]
         return np.concatenate(answers).astype(np.float32)
-
-
-def balanced(latents: Latents, targets: Vectors, *, weight: float) -> Latents:
-    """Latents between the source and the face that is replaced.
-
-    Args:
-        latents: of the source, [n, length].
-        targets: raw embeddings of the faces that are replaced, [n, length].
-        weight: 0.5 leaves the latents; towards 1 the target is pushed away, towards 0 kept.
-    """
-    share = float(np.interp(weight, (0.0, 1.0), (BALANCE_AT_0, BALANCE_AT_1)))
-    return np.asarray(latents * (1 - share) + unit(targets) * share, dtype=np.float32)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.faces.align.box_mask import Padding, box_mask, least_of
+from engines.faces.align.box_mask import Padding, box_mask
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])
@@ -43,12 +43,3 @@ def test_without_blur_the_mask_has_two_values():
     assert set(np.unique(box_mask(64, blur=0))) == {0.0, 1.0}
     with pytest.raises(ValueError, match="share"):
         box_mask(64, blur=1.5)
-
-
-def test_the_least_of_masks_shows_what_all_show():
-    first, second = np.full((4, 4), 1.5, np.float32), np.full((4, 4), 0.3, np.float32)
-    second[0, 0] = -1
-    least = least_of(first, second)
-    assert least[0, 0] == 0
-    assert least[1, 1] == np.float32(0.3)
-    assert least_of(first).max() == 1

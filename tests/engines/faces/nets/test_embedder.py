@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from engines.faces.detectors.yunet import YuNet
 from engines.faces.geometry import UnusableFaceError
 from engines.faces.nets.contracts import ContractError, embedder_contract
-from engines.faces.nets.embedder import Embedder, average, similarity_of, unit
+from engines.faces.nets.embedder import Embedder, average, unit
 from engines.manifest import ManifestError
 from engines.runners.base import TensorSpec
 from engines.runners.fake import FakeRunner
@@ -31,6 +31,10 @@ def means(batch: int | None = None, *, side: int = 112, dimensions: int = 512) -
         inputs=(TensorSpec("input.1", (batch, 3, side, side), f32),),
         outputs=(TensorSpec("683", (batch, dimensions), f32),),
     )
+
+
+def similarity_of(left, right):
+    return unit(left) @ unit(right).T
 
 
 def test_crops_are_fed_in_rgb_between_minus_one_and_one():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from engines.faces.nets.boost import boost_factor, unweave, weave
 from engines.faces.nets.contracts import ContractError, swapper_contract
 from engines.faces.nets.embedder import unit
-from engines.faces.nets.latents import ConvertedLatents, EmapLatents, UnitLatents, balanced
+from engines.faces.nets.latents import ConvertedLatents, EmapLatents, UnitLatents
 from engines.faces.nets.swapper import Swapper, clipped
 from engines.runners.ort import open_onnx
 
@@ -113,15 +113,6 @@ def test_ghost_gets_converted_raw_embeddings_in_their_own_length(tmp_path):
     assert np.allclose(
         drawn, np.clip((given[0] - 127.5) / 2 + colour / 2 + 127.5, 0, 255), atol=0.1
     )
-
-
-def test_balance_pushes_the_target_away_or_keeps_it():
-    latents, targets = unit(VECTORS[:1]), VECTORS[1:2]
-    assert np.allclose(balanced(latents, targets, weight=0.5), latents, atol=1e-6)
-    closeness = [
-        float((balanced(latents, targets, weight=w) @ unit(targets).T)[0, 0]) for w in (0, 0.5, 1)
-    ]
-    assert closeness[0] > closeness[1] > closeness[2]
 
 
 def test_weights_of_another_contract_are_refused_by_name(tmp_path):
