@@ -24,7 +24,7 @@ def test_every_shipped_engine_has_a_card(till):
     assert book.card_for("anyone", "detect").id == "yolo@1"
     assert set(book.cards) == {
         "facefusion@1",
-        "facefusion-gpu@2",
+        "facefusion-gpu@3",
         "ddcolor@2",
         "yolo@1",
         "flat@1",

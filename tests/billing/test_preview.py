@@ -101,7 +101,7 @@ def gpu_job(till, job, *, device="cpu", gpu_ms=20.0, wall_us=10**9):
         job,
         hold=500,
         work=work,
-        card_id="facefusion-gpu@2",
+        card_id="facefusion-gpu@3",
         device=device,
         gpu_us=round(gpu_ms * 1000),
         wall_us=wall_us,

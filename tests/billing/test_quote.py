@@ -21,8 +21,9 @@ def test_a_quote_takes_the_ceilings_of_a_card_that_prices_compute_time(till):
     assign(till.session, tenant="t", engine="face-swap", card="facefusion-gpu")
     work = Work({"images": 1, "faces": 1}, {"media": "image", "enhance_level": 1})
     found = quote(load_book(till.session, NOW), tenant="t", engine="face-swap", work=work)
-    assert found.amount == from_number(100)
-    assert [line.name for line in found.lines] == ["detect", "embed", "swap", "blend", "enhance"]
+    assert found.amount == from_number(115)
+    stages = ["detect", "embed", "swap", "blend", "enhance", "mask"]
+    assert [line.name for line in found.lines] == stages
 
 
 def test_work_without_anything_to_price_is_refused_not_free(till):

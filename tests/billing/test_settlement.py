@@ -127,7 +127,7 @@ def test_a_meter_that_claims_more_time_than_passed_is_bounded_and_marked(till):
     till.give(100)
     till.hold("a", 50)
     work = Work({"gpu_ms": 1000.0, "gpu_ms.swap": 1000.0}, {"media": "image"})
-    till.end("a", work=work, card_id="facefusion-gpu@2", gpu_us=1_000_000, wall_us=100_000)
+    till.end("a", work=work, card_id="facefusion-gpu@3", gpu_us=1_000_000, wall_us=100_000)
     found = settle(till.session, job="a", now=NOW)
     assert found is not None
     assert found.status is ChargeStatus.QUARANTINED

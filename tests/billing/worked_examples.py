@@ -17,6 +17,7 @@ class Ask:
     params: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
     faces: int = 0  # how many the target shows
+    source_known: bool = False  # an earlier job of the tenant had the same source
     runs: bool = True  # False: weights are missing, or the kind is found out by the run alone
 
 
@@ -42,8 +43,10 @@ def _face(name: str, tokens: float, *, level: int = 1, extra: int = 0, cached: i
         tokens,
         {"images": 1, "faces": 1 + extra, "extra_faces": extra, "cached_embeddings": cached},
         {"media": "image", "enhance_level": level},
-        # No engine keeps embeddings yet, so a cached one cannot be asked for.
-        None if cached else Ask("face-swap", (512, 512), params, faces=1 + extra),
+        # One source face, so at most one of them can be known.
+        Ask("face-swap", (512, 512), params, faces=1 + extra, source_known=cached == 1)
+        if cached <= 1
+        else None,
     )
 
 
@@ -112,6 +115,7 @@ EXAMPLES = (
     _face_video("10 s of 720p, level 3", 3667, (1280, 720), level=3),
     _face_video("10 s of 720p, two faces", 3667, (1280, 720), extra=1),
     _stages("20 + 30 + 60 + 10 ms", 7, detect=20, embed=30, swap=60, blend=10),
+    _stages("with masks, 20 + 60 + 40 ms", 6, detect=20, swap=60, mask=40),
     _stages("half a token is rounded up", 1, detect=10),
     _stages("less is rounded down", 0, detect=9.99),
     _colour("800x600 person, 10.96", 11, (800, 600), "person"),

@@ -22,6 +22,7 @@ from app.secret_box import SecretBox
 from app.settings import MissingSettingError, Settings, load_settings
 from app.tenants.demo import bootstrap_demo
 from engines.media.provenance import read_origin
+from engines.spec import EngineResult
 from tests.app.api.callers import Caller, Traces, assert_problem
 from tests.app.api.conftest import SECRET
 from tests.app.api.test_openapi import fits
@@ -46,9 +47,17 @@ def form(content: bytes, *, files: tuple[str, ...] = FILES, **fields: str) -> di
 
 
 @pytest.fixture
-def worker(settings: Settings, sessions: sessionmaker[Session]) -> Iterator[None]:
+def workers(settings: Settings) -> Iterator[WorkerServices]:
+    """What workers in this process share."""
+    services = WorkerServices(settings)
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def worker(workers: WorkerServices, sessions: sessionmaker[Session]) -> Iterator[None]:
     """A GPU worker and a billing worker, in this process."""
-    services, over = WorkerServices(settings), threading.Event()
+    services, over = workers, threading.Event()
 
     def attend() -> None:
         while not over.wait(0.02):
@@ -63,7 +72,6 @@ def worker(settings: Settings, sessions: sessionmaker[Session]) -> Iterator[None
     yield
     over.set()
     thread.join(30)
-    services.close()
 
 
 @pytest.mark.usefixtures("worker")
@@ -92,6 +100,36 @@ def test_two_files_give_a_link_to_the_result_and_what_it_cost(app, caller, portr
 @pytest.mark.usefixtures("worker")
 def test_consent_may_be_written_as_many_clients_write_truth(caller, portrait):
     assert caller.post(PATH, **form(portrait, consent="True")).status_code == 200
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_tenant_on_the_card_by_compute_time_pays_by_stage(
+    caller, admin, portrait, workers, monkeypatch
+):
+    """The engine runs; its clock is set to the times of the worked example: 1 + 2 + 3 + 1."""
+    engine = workers.registry.engine("face-swap")
+    run = type(engine).run
+    stages = {"detect": 20.0, "embed": 30.0, "swap": 60.0, "blend": 10.0}
+
+    def timed(*arguments: Any) -> EngineResult:
+        result = run(engine, *arguments)
+        assert set(result.usage.stages_ms) <= set(stages)
+        return replace(result, usage=replace(result.usage, stages_ms=stages))
+
+    monkeypatch.setattr(engine, "run", timed, raising=False)
+    choice = {"card": "facefusion-gpu", "engine": "face-swap"}
+    path = f"/v1/admin/tenants/{caller.tenant_id}/card"
+    assert admin.post(path, json=choice).status_code == 200
+    answer = caller.post(PATH, **form(portrait, consent="true"))
+    assert answer.status_code == 200, answer.text
+    usage = answer.json["usage"]
+    assert (usage["tokens"], usage["gpu_ms"], usage["stages"]) == (7, 120, stages)
+    assert {line["name"]: line["tokens"] for line in usage["breakdown"]} == {
+        "detect": 1,
+        "embed": 2,
+        "swap": 3,
+        "blend": 1,
+    }
 
 
 @pytest.mark.usefixtures("worker")
