@@ -29,6 +29,7 @@ SCRIPTS = {  # in this order
     "overhead": "bench_overhead.py",
     "video": "bench_video.py",
     "video_memory": "bench_video_memory.py",
+    "segments": "bench_segments.py",
     "ledger": "bench_ledger.py",
     "reconcile": "bench_reconcile.py",
     "usage": "bench_usage.py",

@@ -7,24 +7,32 @@ from engines.spec import Segment
 
 # A result rarely takes more: twelve times what good quality takes of an ordinary scene.
 BYTES_PER_PIXEL = 0.15
+_OVERLAPS = 4  # a segment is at least so many times as long as what it computes in vain
 _LEAST_BYTES = 1024 * 1024  # tables, headers
 
 
-def wanted_segments(*, estimated_ms: float, asked: int | None, most: int, segment_s: int) -> int:
+def wanted_segments(
+    *, frames: int, ms_per_frame: float, overlap: int, asked: int | None, most: int, segment_s: int
+) -> int:
     """How many segments; 1: the video stays one run.
 
     Args:
-        estimated_ms: compute time of the whole.
+        frames: of the whole video.
+        ms_per_frame: estimated compute time of one.
+        overlap: frames before its own that each segment computes and drops.
         asked: by the caller of the job; it goes before the estimate.
         most: what the tenant may have.
         segment_s: aim for the compute time of one; what is shorter than one and a half of them is
-            not cut, so a segment takes between three quarters and five quarters of it. 0: no cut.
+            not cut, so a segment takes between three quarters and five quarters of it, longer
+            where the overlap would be more than a quarter of its own frames. 0: no cut.
     """
     if asked is not None:
         return max(1, min(asked, most))
     if segment_s <= 0:
         return 1
-    return max(1, min(round(estimated_ms / (segment_s * 1000)), most))
+    by_time = round(frames * ms_per_frame / (segment_s * 1000))
+    by_overlap = frames // (_OVERLAPS * overlap) if overlap else most
+    return max(1, min(by_time, by_overlap, most))
 
 
 def planned(

@@ -53,9 +53,10 @@ def split(services: Services, attempt: Attempt) -> JobStatus | Failed | None:
         return None
     try:
         item = attempt.item(services)
-        if engine.overlap(item.model, item.params, InputMedia(info)) is None:
+        overlap = engine.overlap(item.model, item.params, InputMedia(info))
+        if overlap is None:
             return None
-        plan = _plan(services, attempt, item)
+        plan = _plan(services, attempt, item, overlap)
     except (EngineError, ValidationError):
         return None
     if len(plan) < 2:  # noqa: PLR2004 - one is no plan
@@ -63,12 +64,15 @@ def split(services: Services, attempt: Attempt) -> JobStatus | Failed | None:
     return _cut(services, attempt, plan)
 
 
-def _plan(services: Services, attempt: Attempt, item: RunItem) -> list[PlannedSegment]:
+def _plan(
+    services: Services, attempt: Attempt, item: RunItem, overlap: int
+) -> list[PlannedSegment]:
     claimed, info = attempt.claimed, item.files.target_info
-    frames = info.frames or 0
     known = _look(services, claimed, info)
     wanted = wanted_segments(
-        estimated_ms=frames * known.ms_per_frame,
+        frames=info.frames or 0,
+        ms_per_frame=known.ms_per_frame,
+        overlap=overlap,
         asked=claimed.segments_wanted,
         most=known.most,
         segment_s=services.settings.segment_s,

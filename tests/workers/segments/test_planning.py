@@ -7,10 +7,21 @@ from workers.segments.planning import planned, wanted_segments, work_bytes
 
 
 def wanted(
-    estimated_s: float, *, asked: int | None = None, most: int = 64, segment_s: int = 40
+    estimated_s: float,
+    *,
+    asked: int | None = None,
+    most: int = 64,
+    segment_s: int = 40,
+    frames: int = 1000,
+    overlap: int = 0,
 ) -> int:
     return wanted_segments(
-        estimated_ms=estimated_s * 1000, asked=asked, most=most, segment_s=segment_s
+        frames=frames,
+        ms_per_frame=estimated_s * 1000 / frames,
+        overlap=overlap,
+        asked=asked,
+        most=most,
+        segment_s=segment_s,
     )
 
 
@@ -33,6 +44,12 @@ def test_who_asks_gets_what_the_tenant_may_have() -> None:
     assert wanted(10_000, asked=1) == 1
     assert wanted(1, asked=8, most=4) == 4
     assert wanted(10_000, most=1) == 1
+
+
+def test_what_is_computed_in_vain_stays_below_a_quarter() -> None:
+    assert wanted(4000, frames=1000, overlap=30) == 8
+    assert wanted(4000, frames=100, overlap=30) == 1
+    assert wanted(1, asked=8, frames=100, overlap=30) == 8
 
 
 def test_an_operator_may_forbid_cutting() -> None:
