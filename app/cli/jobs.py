@@ -21,14 +21,22 @@ from app.cli.results import save_outputs
 @click.option("--status", help="Only jobs that stand so, for example failed.")
 @click.option("--engine", help="Only jobs of this engine.")
 @click.option("--model", help="Only jobs of this model.")
+@click.option("--batch", help="Only jobs of this batch.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 @pass_context
 def jobs(
-    context: Context, *, status: str | None, engine: str | None, model: str | None, limit: int
+    context: Context,
+    *,
+    status: str | None,
+    engine: str | None,
+    model: str | None,
+    batch: str | None,
+    limit: int,
 ) -> None:
     """List jobs, newest first: what ran, what it cost."""
     with open_client(context) as client:
-        found = list(client.jobs(limit=limit, status=status, engine=engine, model=model))
+        wanted = {"status": status, "engine": engine, "model": model, "batch": batch}
+        found = list(client.jobs(limit=limit, **wanted))
     if found:
         print_jobs(context.console, found, outputs={})
     else:

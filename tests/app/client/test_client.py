@@ -234,3 +234,32 @@ def test_a_refused_stream_is_not_asked_for_again():
 
     with pytest.raises(NotFoundError):
         list(client_of(handle).events("job_1"))
+
+
+def test_a_batch_is_sent_with_a_key_followed_and_tried_again():
+    asked = []
+    looks = iter(["accepting", "running", "completed"])
+
+    def handle(request):
+        request.read()
+        asked.append((request.method, request.url.path, request.headers.get("Idempotency-Key")))
+        if request.url.path.endswith("/items"):
+            rows = [{"index": 0}, {"index": 1}]
+            body = {"data": rows, "has_more": False, "next_cursor": None}
+            return httpx.Response(200, json=body)
+        status = next(looks) if request.method == "GET" else "accepting"
+        return httpx.Response(200, json={"id": "batch_1", "status": status})
+
+    seen = []
+    with client_of(handle) as client:
+        batch = client.submit_batch({"items": [{}]}, idempotency_key="night")
+        done = client.wait_batch(batch["id"], progress=lambda each: seen.append(each["status"]))
+        assert [item["index"] for item in client.batch_items("batch_1", status="failed")] == [0, 1]
+        client.retry_batch("batch_1")
+        client.cancel_batch("batch_1")
+    assert done["status"] == "completed"
+    assert seen == ["accepting", "running", "completed"]
+    assert asked[0] == ("POST", "/v1/batches", "night")
+    assert asked[-2][:2] == ("POST", "/v1/batches/batch_1/retry")
+    assert asked[-2][2]
+    assert asked[-1][:2] == ("POST", "/v1/batches/batch_1/cancel")
