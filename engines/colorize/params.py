@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from engines.media.delivery import ResultContainer, VideoQuality
 from engines.media.frames import FirstFrame
+from engines.media.label import VisibleLabel
 from engines.media.resizing import Filter, Fit, Sizing
 
 
@@ -73,6 +74,7 @@ class ColorizeParams(BaseModel):
         default=0.9,
         description="Of a video: how much of a frame's colour comes from the frame before it.",
     )
+    label: VisibleLabel = None
     quality: VideoQuality = None
     container: ResultContainer = None
     first_frame: FirstFrame = False

@@ -17,6 +17,7 @@ from engines.colorize.restoration import denoised, descratched
 from engines.colorize.shrink import Method, shrink
 from engines.manifest import ModelVersion
 from engines.media.frames import check_single
+from engines.media.label import label_rows
 from engines.media.resizing import resized
 from engines.media.rows import Rows, new_rows
 from engines.media.scans import Scan, open_scan, save_scan, suffix_of_result
@@ -206,6 +207,7 @@ def _written(seen: Seen, coloured: Rows, alpha: Rows | None) -> tuple[OutputFile
     scan, folder = seen.scan, seen.item.context.work_dir
     ending = suffix_of_result(scan)
     path = folder / f"colorized{ending}"
+    label_rows(coloured, seen.asked.label, alpha=alpha)
     save_scan(scan, coloured, path, alpha=alpha)
     stem = seen.item.files.target.stem
     file = OutputFile(path=path, media_type=scan.result_type, name=f"{stem}-colorized{ending}")

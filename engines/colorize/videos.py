@@ -20,6 +20,7 @@ from engines.media.decode import Frame
 from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
 from engines.media.index import VideoIndex, index_video
+from engines.media.label import label_frames
 from engines.media.limits import MediaLimits
 from engines.media.planes import Pixels
 from engines.media.rows import ArrayRows
@@ -79,7 +80,7 @@ class VideoRun:
                 self.item.files.target,
                 path,
                 index=self.index,
-                process=process,
+                process=label_frames(process, asked.label, self.index),
                 batch=BATCH,
                 context=self.item.context,
                 encoding=encoding,

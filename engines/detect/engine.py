@@ -16,6 +16,7 @@ from engines.manifest import Manifest, ModelVersion
 from engines.many import run_alone
 from engines.media.delivery import check_delivery
 from engines.media.frames import check_single
+from engines.media.label import check_label
 from engines.metering import StageClock
 from engines.overlap import Stages, run_overlapped
 from engines.registry import Services
@@ -51,6 +52,7 @@ class DetectEngine:
         is_video = target.kind is MediaKind.VIDEO
         gives_video = is_video and asked.annotate
         check_delivery(asked.quality, asked.container, gives_video=gives_video)
+        check_label(asked.label, gives_picture=asked.annotate)
         size = inference_size(model, asked.size)
         count = target.frames or 0 if is_video else 1
         return work_of(model, target.kind, count, size)

@@ -9,6 +9,7 @@ from engines.detect.detection import Question
 from engines.errors import EngineFaultError
 from engines.media.delivery import ResultContainer, VideoQuality
 from engines.media.frames import FirstFrame
+from engines.media.label import VisibleLabel
 
 STRIDE = 32
 SIDE_MIN, SIDE_MAX = 32, 4096
@@ -64,6 +65,7 @@ class DetectParams(BaseModel):
             "with its grey borders."
         ),
     )
+    label: VisibleLabel = None
     quality: VideoQuality = None
     container: ResultContainer = None
     first_frame: FirstFrame = False

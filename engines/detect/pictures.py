@@ -13,6 +13,7 @@ from engines.detect.report import result, usage
 from engines.errors import EngineFaultError
 from engines.manifest import ModelVersion
 from engines.media.images import Picture, read_image
+from engines.media.label import label_picture
 from engines.media.limits import MediaLimits
 from engines.media.results import save_picture
 from engines.metering import StageClock
@@ -112,7 +113,8 @@ class PictureRuns:
             return exports.files
         painter = Painter(width=picture.width, height=picture.height)
         drawn = replace(picture, pixels=painter.draw(picture.pixels, found))
-        file = save_picture(drawn, folder, stem="annotated", name="annotated")
+        labelled = label_picture(drawn, begun.asked.label)
+        file = save_picture(labelled, folder, stem="annotated", name="annotated")
         return (file, *exports.files)
 
 

@@ -17,6 +17,7 @@ from engines.media.decode import Frame
 from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
 from engines.media.index import VideoIndex, index_video
+from engines.media.label import label_frames
 from engines.media.limits import MediaLimits
 from engines.media.video import VideoWork, scan_video, transform_video
 from engines.metering import StageClock
@@ -130,7 +131,7 @@ class VideoRun:
             self.item.files.target,
             path,
             index=index,
-            process=process,
+            process=label_frames(process, self.asked.label, index),
             batch=_BATCH,
             context=self.item.context,
             encoding=encoding,

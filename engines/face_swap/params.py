@@ -15,6 +15,7 @@ from pydantic import (
 from engines.faces.choice import DetectorName, Search
 from engines.media.delivery import ResultContainer, VideoQuality
 from engines.media.frames import FirstFrame
+from engines.media.label import VisibleLabel
 
 SOURCES_MAX = 16  # pictures beside the target: source faces and reference faces together
 THRESHOLD = 0.4  # cosine: the same person is above 0.5 with the embedders here, others below 0.3
@@ -174,6 +175,7 @@ class FaceSwapParams(_Closed):
         "one, or one at least twice as wide as any other.",
     )
     detector: Detector = Field(default=Detector(), description="How faces are looked for.")
+    label: VisibleLabel = None
     quality: VideoQuality = None
     container: ResultContainer = None
     first_frame: FirstFrame = False

@@ -16,6 +16,7 @@ from engines.face_swap.swapper import Casting
 from engines.face_swap.tools import Tools
 from engines.faces.face import Face
 from engines.media.images import Picture, read_image
+from engines.media.label import label_picture
 from engines.media.limits import MediaLimits
 from engines.media.results import save_picture
 from engines.metering import usage_report
@@ -74,6 +75,7 @@ class PictureRun:
     def _save(self, picture: Picture) -> OutputFile:
         name = f"{self.item.files.target.stem}-swapped"
         with self.tools.clock.clock.aside("encode"):
+            picture = label_picture(picture, typed(self.item.params).label)
             return save_picture(picture, self.item.context.work_dir, stem="swapped", name=name)
 
     def _result(

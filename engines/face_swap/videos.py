@@ -29,6 +29,7 @@ from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
 from engines.media.frame import Frame
 from engines.media.index import VideoIndex, index_video
+from engines.media.label import label_frames
 from engines.media.limits import MediaLimits
 from engines.media.planes import Pixels
 from engines.media.video import VideoWork, transform_video
@@ -103,7 +104,7 @@ class VideoRun:
                     self.item.files.target,
                     path,
                     index=index,
-                    process=process,
+                    process=label_frames(process, wanted.label, index),
                     batch=BATCH_PER_LANE * len(self.lanes),
                     context=self.item.context,
                     encoding=encoding,

@@ -127,5 +127,19 @@ def new_rows(
     return FileRows(path, height, width, channels, dtype)
 
 
+def overwrite(rows: Rows, top: int, left: int, block: Samples) -> None:
+    """Put a block [n, width, channels] in place of what stands there."""
+    if isinstance(rows, ArrayRows):
+        rows.pixels[top : top + len(block), left : left + block.shape[1]] = block
+        return
+    if not isinstance(rows, FileRows):
+        message = f"rows of the kind {type(rows).__name__} cannot be changed"
+        raise TypeError(message)
+    with rows.path.open("r+b") as stream:
+        for number, row in enumerate(block, start=top):
+            stream.seek(number * rows.row_bytes + left * rows.channels * rows.dtype.itemsize)
+            _write(stream, row)
+
+
 def _write(stream: IO[bytes], rows: Samples) -> None:
     stream.write(np.ascontiguousarray(rows).data)

@@ -17,6 +17,7 @@ def test_the_defaults_leave_the_choice_to_the_model():
         "denoise": False,
         "scratch": False,
         "smoothing": 0.9,
+        "label": None,
         "quality": None,
         "container": None,
         "first_frame": False,

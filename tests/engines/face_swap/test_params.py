@@ -16,6 +16,7 @@ def test_the_defaults_swap_the_largest_face_without_enhancement():
         "mapping": None,
         "source_face": None,
         "detector": {"name": "auto", "size": None, "score": None, "angles": [0], "landmarks": 5},
+        "label": None,
         "quality": None,
         "container": None,
         "first_frame": False,
