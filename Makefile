@@ -7,7 +7,7 @@ JOBS ?= 3
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo check format test fuzz kills bench bench-video-long video-table soak batch-test bench-peers bench-gpu gpu-test lock clean
+.PHONY: help install up down demo check format test fuzz kills bench bench-video-long video-table soak batch-test bench-uploads bench-peers bench-gpu gpu-test lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ video-table: $(READY) ## every real video through every engine (PIXELMETER_TEST_
 
 soak: $(READY) ## memory of a worker after 500 and after 5 000 jobs
 	$(BIN)/python tests/bench/soak.py
+
+bench-uploads: $(READY) ## 1 GiB over tus, broken ten times, three of them by kill -9 (UPLOADS="--storage s3")
+	$(BIN)/python tests/bench/bench_uploads.py $(UPLOADS)
 
 bench-peers: $(READY) ## make .peers/: what detection and faces are compared with (2 GB)
 	$(BIN)/python tests/peers/make_environment.py

@@ -14,6 +14,7 @@ from app.cli.examples import examples
 from app.cli.job_body import JobChoices, job_body, parse_params, upload_sources
 from app.cli.job_table import JobProgress, print_jobs, tokens_text
 from app.cli.results import save_outputs
+from app.cli.uploading import upload_shown
 from app.client.client import Client
 from app.client.errors import ClientError
 
@@ -160,7 +161,7 @@ def quote(
     with open_client(context) as client:
         references = upload_sources(client, choices)
         for path in files:
-            target = client.upload(path)["id"]
+            target = upload_shown(context.console, client, path)
             answer = client.quote(job_body(choices, target=target, sources=references))
             total += answer["max_tokens"]
             table.add_row(
@@ -193,7 +194,7 @@ def _submit_one(
     """Submit one job and follow it; returns whether it went well."""
     references = upload_sources(client, choices)
     try:
-        target = client.upload(path)["id"]
+        target = upload_shown(context.console, client, path)
         job = client.submit(job_body(choices, target=target, sources=references))
     except ClientError as error:
         click.echo(f"pixelmeter: {path}: {error}", err=True)

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from app.client.errors import ConnectionFailedError, WaitTimeoutError
 from app.client.events import ServerEvent, parse_events
 from app.client.exchange import Call, Exchange, JsonObject
+from app.client.resumable import RESUMABLE_FROM_BYTES, Progress, ResumableUpload
 
 BATCH_ENDED = frozenset({"completed", "canceled"})
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -58,8 +59,15 @@ class Client:
         """Close the connections."""
         self._exchange.close()
 
-    def upload(self, path: Path) -> JsonObject:
-        """Send a picture or video; the answer describes it and has the ``id`` for jobs."""
+    def upload(self, path: Path, *, progress: Progress = lambda _done, _total: None) -> JsonObject:
+        """Send a picture or video; the answer describes it and has the ``id`` for jobs.
+
+        A large one is resumed where it broke, also by the next call after this one failed;
+        ``progress`` hears of those how far they are.
+        """
+        if path.stat().st_size > RESUMABLE_FROM_BYTES:
+            sender = ResumableUpload(self._exchange, path, progress=progress, pause=self._pause)
+            return sender.send()
         key = _new_key()
         return self._exchange.send(Call("POST", "/v1/files", upload=path, idempotency_key=key))
 

@@ -3,7 +3,7 @@
 import io
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ class Call:
     upload: Path | None = None  # sent as the multipart part "file"
     fields: Mapping[str, str] | None = None  # texts beside the upload
     sent: Callable[[int], None] | None = None  # hears how many bytes of the upload have gone
+    headers: Mapping[str, str] | None = None
+    content: Iterable[bytes] | None = None  # the body itself; sent once only
     idempotency_key: str | None = None
     repeatable: bool = False  # sending it twice does no more than sending it once
 
@@ -127,7 +129,7 @@ class Exchange:
             return None
 
     def _send_once(self, call: Call) -> httpx.Response:
-        headers = {}
+        headers = dict(call.headers or {})
         if call.idempotency_key is not None:
             headers["Idempotency-Key"] = call.idempotency_key
         with _opened(call.upload, call.sent) as files:
@@ -136,6 +138,7 @@ class Exchange:
                 call.path,
                 params=call.query,
                 json=call.body,
+                content=call.content,
                 data=call.fields,
                 files=files,
                 headers=headers,

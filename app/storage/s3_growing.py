@@ -35,7 +35,7 @@ class GrowingParts:
         return {"upload": answer["UploadId"], "parts": [], "tail": None}
 
     def append(
-        self, key: str, state: GrowingState, *, offset: int, piece: bytes, total: int
+        self, key: str, state: GrowingState, *, offset: int, piece: bytes | bytearray, total: int
     ) -> Grown:
         """See ``GrowingObjects.append``."""
         content = self._tail(key, state) + piece

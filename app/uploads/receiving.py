@@ -9,7 +9,7 @@ holds no lock and no connection to the database.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,8 @@ from app.storage.protocol import PIECE_BYTES
 from app.uploads.checksum import Checksum
 from app.uploads.models import Upload
 from app.uploads.service import UploadDesk, locked, refusal
+
+READ_BYTES: Final = 128 * 1024
 
 
 class BrokenOffError(Exception):
@@ -91,7 +93,7 @@ class _Writer:
         self._total = upload.total
         self._state = upload.growing
 
-    def write(self, stream: BinaryIO, *, seen: Callable[[bytes], None] | None = None) -> None:
+    def write(self, stream: BinaryIO, *, seen: Callable[[bytearray], None] | None = None) -> None:
         """Append what the stream gives; with ``seen`` nothing counts before ``count``."""
         broken: BrokenOffError | None = None
         while self.offset < self._total and broken is None:
@@ -111,7 +113,7 @@ class _Writer:
         with self._desk.transactions() as session:
             self._count(self._mine(session))
 
-    def _append(self, piece: bytes, *, counts: bool) -> None:
+    def _append(self, piece: bytearray, *, counts: bool) -> None:
         with self._desk.transactions() as session:
             upload = self._mine(session)
             grown = self._desk.storage.growing.append(
@@ -133,12 +135,15 @@ class _Writer:
         return upload
 
 
-def _next_piece(stream: BinaryIO, size: int) -> tuple[bytes, BrokenOffError | None]:
-    """Up to ``size`` bytes, fewer at the end of the body or where it breaks off."""
+def _next_piece(stream: BinaryIO, size: int) -> tuple[bytearray, BrokenOffError | None]:
+    """Up to ``size`` bytes, fewer at the end of the body or where it breaks off.
+
+    In small reads: whatever lies below keeps a copy or two of each.
+    """
     piece = bytearray()
     try:
-        while len(piece) < size and (part := stream.read(size - len(piece))):
+        while len(piece) < size and (part := stream.read(min(READ_BYTES, size - len(piece)))):
             piece += part
     except BrokenOffError as broken:
-        return bytes(piece), broken
-    return bytes(piece), None
+        return piece, broken
+    return piece, None

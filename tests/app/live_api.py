@@ -83,10 +83,13 @@ class LiveApi:
             self._process = None
 
     def stop(self) -> None:
-        """A clean end; probing children end with their parent."""
+        """A clean end, or after a while any; probing children end with their parent."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(30)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
             self._process = None
 
     def memory_bytes(self) -> int:
