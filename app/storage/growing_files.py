@@ -25,7 +25,7 @@ class GrowingFiles:
         return {}
 
     def append(
-        self, key: str, state: GrowingState, *, offset: int, piece: bytes | bytearray, total: int
+        self, key: str, state: GrowingState, *, offset: int, piece: bytes | memoryview, total: int
     ) -> Grown:
         """See ``GrowingObjects.append``."""
         del total

@@ -52,7 +52,7 @@ class GrowingObjects(Protocol):
         """Start one that will have ``total`` bytes."""
 
     def append(
-        self, key: str, state: GrowingState, *, offset: int, piece: bytes | bytearray, total: int
+        self, key: str, state: GrowingState, *, offset: int, piece: bytes | memoryview, total: int
     ) -> Grown:
         """Add a piece behind ``offset``; what the answer says survives a power cut.
 

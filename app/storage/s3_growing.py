@@ -35,10 +35,10 @@ class GrowingParts:
         return {"upload": answer["UploadId"], "parts": [], "tail": None}
 
     def append(
-        self, key: str, state: GrowingState, *, offset: int, piece: bytes | bytearray, total: int
+        self, key: str, state: GrowingState, *, offset: int, piece: bytes | memoryview, total: int
     ) -> Grown:
         """See ``GrowingObjects.append``."""
-        content = self._tail(key, state) + piece
+        content = b"".join((self._tail(key, state), piece))
         end = offset + len(piece)
         if end == total or len(content) >= max(PART_BYTES_MIN, -(-total // PARTS_MAX)):
             part = self._put_part(key, state, content)

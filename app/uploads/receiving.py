@@ -7,6 +7,7 @@ behind it may exist, nobody counts them, and the next piece overwrites them. Wai
 holds no lock and no connection to the database.
 """
 
+import mmap
 from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO, Final
@@ -93,27 +94,36 @@ class _Writer:
         self._total = upload.total
         self._state = upload.growing
 
-    def write(self, stream: BinaryIO, *, seen: Callable[[bytearray], None] | None = None) -> None:
+    def write(self, stream: BinaryIO, *, seen: Callable[[memoryview], None] | None = None) -> None:
         """Append what the stream gives; with ``seen`` nothing counts before ``count``."""
-        broken: BrokenOffError | None = None
-        while self.offset < self._total and broken is None:
-            piece, broken = _next_piece(stream, min(PIECE_BYTES, self._total - self.offset))
-            if not piece:
-                break
-            self._append(piece, counts=seen is None)
-            if seen is not None:
-                seen(piece)
-        if broken is not None:
-            raise broken
+        size = min(PIECE_BYTES, max(1, self._total - self.offset))
+        # Memory of its own: what the heap of each thread keeps for later would add up.
+        with mmap.mmap(-1, size) as room, memoryview(room) as buffer:
+            self._fill(buffer, stream, seen)
         if self.offset == self._total and stream.read(1):
             raise _too_long(self._total)
+
+    def _fill(
+        self, buffer: memoryview, stream: BinaryIO, seen: Callable[[memoryview], None] | None
+    ) -> None:
+        broken: BrokenOffError | None = None
+        while self.offset < self._total and broken is None:
+            filled, broken = _read(stream, buffer, min(len(buffer), self._total - self.offset))
+            if not filled:
+                break
+            with buffer[:filled] as piece:
+                self._append(piece, counts=seen is None)
+                if seen is not None:
+                    seen(piece)
+        if broken is not None:
+            raise broken
 
     def count(self) -> None:
         """Let everything that was written count."""
         with self._desk.transactions() as session:
             self._count(self._mine(session))
 
-    def _append(self, piece: bytearray, *, counts: bool) -> None:
+    def _append(self, piece: memoryview, *, counts: bool) -> None:
         with self._desk.transactions() as session:
             upload = self._mine(session)
             grown = self._desk.storage.growing.append(
@@ -135,15 +145,19 @@ class _Writer:
         return upload
 
 
-def _next_piece(stream: BinaryIO, size: int) -> tuple[bytearray, BrokenOffError | None]:
-    """Up to ``size`` bytes, fewer at the end of the body or where it breaks off.
+def _read(stream: BinaryIO, buffer: memoryview, size: int) -> tuple[int, BrokenOffError | None]:
+    """Read ``size`` bytes, or fewer at the end of the body or where it breaks off; how many.
 
     In small reads: whatever lies below keeps a copy or two of each.
     """
-    piece = bytearray()
+    filled = 0
     try:
-        while len(piece) < size and (part := stream.read(min(READ_BYTES, size - len(piece)))):
-            piece += part
+        while filled < size:
+            part = stream.read(min(READ_BYTES, size - filled))
+            if not part:
+                break
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
     except BrokenOffError as broken:
-        return piece, broken
-    return piece, None
+        return filled, broken
+    return filled, None

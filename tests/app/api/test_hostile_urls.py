@@ -11,7 +11,7 @@ from app.api.fetching import fetcher
 from app.api.services import EXTENSION, Services
 from app.outbound import Limits, OutboundPolicy, connection, target
 from tests.app.api.callers import Caller, Traces
-from tests.app.web_server import answering, canary, serving
+from tests.app.web_server import answering, canary, picture, serving
 
 QUICK = Limits(connect_s=1.0, total_s=1.0)
 PUBLIC = "93.184.216.34"
@@ -182,3 +182,51 @@ def test_a_redirect_is_not_followed_even_where_its_target_could_be_reached(
             answer = caller.post("/yolo/detect", json={"image_url": url})
     assert (answer.status_code, answer.json["code"]) == (422, "url_bad_answer")
     assert visitors == []
+
+
+def test_an_address_that_ends_between_quote_and_job_leaves_nothing(
+    app: APIFlask, caller: Caller, traces: Traces, photo: bytes
+) -> None:
+    """A link that was good while its price was asked for, and is over when the job comes."""
+    tls = app.extensions[EXTENSION].outbound.tls
+    install(app, OutboundPolicy(allow_hosts=frozenset({"127.0.0.1"}), tls=tls))
+    before = traces.look()
+    over = answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    with serving(picture(photo)) as port:
+        url = f"http://127.0.0.1:{port}/a.png?expires=soon"
+        job = {"engine": "detect", "model": "builtin", "input": {"target": {"url": url}}}
+        quoted = caller.post("/v1/quotes", json=job)
+        assert quoted.status_code == 200, quoted.text
+    with serving(over, port=port):
+        refused = caller.post("/v1/jobs", json=job)
+    assert (refused.status_code, refused.json["code"]) == (422, "url_bad_answer")
+    gone = caller.post("/v1/jobs", json=job)  # nobody listens there any more
+    assert (gone.status_code, gone.json["code"]) == (422, "url_unreachable")
+    assert gone.json["retryable"]
+    assert traces.look() == before
+
+
+@pytest.mark.parametrize(
+    ("server", "code"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx", "url_too_large"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nshort", "url_bad_answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlonger than it says", "unsupported_media"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n", "url_bad_answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nx", "url_bad_answer"),
+        (b"HTTP/1.1 200 OK\r\n\r\nPK\x03\x04 an archive", "unsupported_media"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "empty_file"),
+    ],
+)
+def test_a_job_on_an_address_that_lies_is_refused_and_holds_nothing(
+    app: APIFlask, caller: Caller, traces: Traces, server: bytes, code: str
+) -> None:
+    tls = app.extensions[EXTENSION].outbound.tls
+    install(app, OutboundPolicy(allow_hosts=frozenset({"127.0.0.1"}), tls=tls))
+    before = traces.look()
+    with serving(answering(server)) as port:
+        url = f"http://127.0.0.1:{port}/a.png"
+        job = {"engine": "detect", "model": "builtin", "input": {"target": {"url": url}}}
+        answer = caller.post("/v1/jobs", json=job)
+    assert (answer.status_code, answer.json["code"]) == (422, code)
+    assert traces.look() == before
