@@ -18,7 +18,8 @@ class Template(StrEnum):
     DFL_WHOLE_FACE = "dfl_whole_face"  # DeepFaceLab
 
 
-# x and y in shares of the crop's side. Source: the design page of the face engines, section 7.
+# x and y in shares of the crop's side: facts that InsightFace (arcface_dst), FFHQ and FaceFusion
+# publish beside the networks that were trained on them.
 _SHARES = {
     Template.ARCFACE_112_V1: (
         (0.35473214, 0.45658929),

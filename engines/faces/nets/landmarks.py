@@ -1,8 +1,8 @@
 """Sixty-eight points of a face, by networks of 2DFAN4's form; they refine the five of a detector.
 
 ``input`` [1, 3, 256, 256] BGR 0..1; the first output [1, 68, 3] are x, y and a weight on a grid of
-64, the second [1, 68, 64, 64] says how sure each point is. Source: section 2 of the design page of
-the face engines.
+64, the second [1, 68, 64, 64] says how sure each point is. Contract: 1adrianb/face-alignment,
+as FaceFusion exports it.
 """
 
 from dataclasses import dataclass, replace

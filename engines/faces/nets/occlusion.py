@@ -1,7 +1,7 @@
 """What lies before a face, by networks of XSeg's form: hands, hair, a microphone keep their place.
 
 ``input`` [n, 256, 256, 3] BGR 0..1, last axis colours; ``output`` [n, 256, 256, 1], 1 where the
-face is seen. Source: section 6 of the design page of the face engines.
+face is seen. Contract: XSeg as FaceFusion publishes it.
 """
 
 from collections.abc import Sequence

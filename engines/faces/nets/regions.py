@@ -1,7 +1,7 @@
 """The parts of a face, by networks of BiSeNet's form: skin, eyes, mouth, and what is none of them.
 
 ``input`` [n, 3, 512, 512] RGB, normalised as ImageNet; the first output [n, 19, 512, 512] says how
-much each pixel is of each class. Source: section 6 of the design page of the face engines.
+much each pixel is of each class. Contract: yakhyo/face-parsing.
 """
 
 from collections.abc import Collection
