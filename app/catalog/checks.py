@@ -83,12 +83,15 @@ def _check_pixels(manifest: Manifest, media: InputMedia, limits: MediaLimits) ->
     pictures = {"/input/target": media.target}
     pictures |= {f"/input/source/{index}": each for index, each in enumerate(media.sources)}
     for pointer, info in pictures.items():
-        if info.kind is MediaKind.IMAGE and info.width * info.height > limits.max_image_pixels:
+        if info.kind is not MediaKind.IMAGE:
+            continue
+        is_wide = max(info.width, info.height) > limits.max_image_side
+        if is_wide or info.width * info.height > limits.max_image_pixels:
             raise InvalidRequestError(
-                f"{manifest.name} takes pictures of at most {limits.max_image_pixels} pixels, not "
-                f"{info.width}x{info.height}: scale it down.",
+                f"{manifest.name} takes pictures of at most {limits.max_image_pixels} pixels and "
+                f"{limits.max_image_side} per side, not {info.width}x{info.height}: scale it down.",
                 code="image_too_large",
-                errors=[FieldError(pointer, f"has {info.width * info.height} pixels")],
+                errors=[FieldError(pointer, f"has {info.width}x{info.height} pixels")],
             )
 
 

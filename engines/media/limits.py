@@ -12,6 +12,7 @@ class MediaLimits:
     max_image_bytes: int = 64 * 1024 * 1024
     # Of a picture for an engine that streams (``large_pictures`` in its manifest); None: no larger.
     max_scan_pixels: int | None = None
+    max_scan_side: int = 32_767  # pixels: a panorama; the most that OpenCV samples along one side
     max_scan_bytes: int = 640 * 1024 * 1024  # 100 megapixels of 16-bit RGB, hardly packed
     max_video_duration_s: float = 1800.0
     max_video_pixels: int = 4096 * 2304  # width x height of one frame
@@ -30,5 +31,8 @@ class MediaLimits:
         if self.max_scan_pixels is None or self.max_scan_pixels <= self.max_image_pixels:
             return self
         return replace(
-            self, max_image_pixels=self.max_scan_pixels, max_image_bytes=self.max_scan_bytes
+            self,
+            max_image_pixels=self.max_scan_pixels,
+            max_image_side=self.max_scan_side,
+            max_image_bytes=self.max_scan_bytes,
         )

@@ -140,6 +140,7 @@ def test_a_tenant_may_have_a_card_of_its_own(catalog: Catalog, priced: Session) 
         ({"engine": "face-swap", "media": InputMedia(VIDEO)}, "unsupported_media", "/input/target"),
         ({"engine": "face-swap"}, "wrong_source_count", "/input/source"),
         ({"media": InputMedia(_picture(8000, 6000))}, "image_too_large", "/input/target"),
+        ({"media": InputMedia(_picture(30_000, 100))}, "image_too_large", "/input/target"),
         (
             {"engine": "face-swap", "media": InputMedia(_picture(), (VIDEO,))},
             "unsupported_media",

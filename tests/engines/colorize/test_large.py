@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engines.errors import InvalidInputError
+from engines.media.limits import MediaLimits
+from engines.media.probe import probe
+
 ADDRESS_SPACE = 2 * 1024**3
 RUN = """
 import json, resource, sys
@@ -59,19 +63,29 @@ def scan(tmp_path_factory):
     return path
 
 
-def test_80_megapixels_are_coloured_within_2_gib_of_addresses(scan, colour_network, tmp_path):
-    work, store = tmp_path / "work", tmp_path / "store"
-    work.mkdir()
-    arguments = [scan, work, store, colour_network, ADDRESS_SPACE]
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
+@pytest.fixture
+def coloured(colour_network, tmp_path):
+    """Colour a file in a process of its own with 2 GiB of addresses; what it says of itself."""
+
+    def run(source):
+        work, store = tmp_path / "work", tmp_path / "store"
+        work.mkdir()
+        arguments = [source, work, store, colour_network, ADDRESS_SPACE]
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_80_megapixels_are_coloured_within_2_gib_of_addresses(scan, coloured):
+    found = coloured(scan)
     print(f"peak {found['peak_kb'] / 1024:.0f} MiB")
     assert found["peak_kb"] < 1024**2
     assert (found["bits"], found["left"]) == (
@@ -85,3 +99,24 @@ def test_80_megapixels_are_coloured_within_2_gib_of_addresses(scan, colour_netwo
     assert (with_colour.format, with_colour.bands) == ("ushort", 3)
     corner = with_colour.crop(4000, 4000, 64, 64).numpy()
     assert len(np.unique(corner)) > 256
+
+
+def test_a_panorama_of_30_000_columns_is_coloured_in_the_same_memory(coloured, tmp_path):
+    ramp = np.linspace(10, 240, 30_000).astype(np.uint8)
+    waves = (np.sin(np.arange(900) / 20) * 10).astype(np.int16)
+    path = tmp_path / "panorama.jpg"
+    Image.fromarray((ramp[None] + waves[:, None]).astype(np.uint8)).save(path, quality=95)
+    found = coloured(path)
+    assert found["peak_kb"] < 1024**2
+    with Image.open(found["path"]) as made:
+        assert (made.size, made.mode) == ((30_000, 900), "RGB")
+        columns = np.asarray(made.convert("L").resize((300, 1), Image.Resampling.BOX))[0]
+    assert np.corrcoef(columns, ramp[50::100])[0, 1] > 0.99  # nothing is moved or left out
+
+
+def test_what_is_wider_is_refused_with_the_limit(tmp_path):
+    path = tmp_path / "too wide.png"
+    Image.fromarray(np.zeros((4, 32_768), np.uint8)).save(path)
+    with pytest.raises(InvalidInputError, match="32767 per side") as caught:
+        probe(path, MediaLimits(max_scan_pixels=100_000_000))
+    assert caught.value.code == "image_too_large"
