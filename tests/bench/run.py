@@ -35,11 +35,14 @@ SCRIPTS = {  # in this order
     "usage": "bench_usage.py",
     "balance": "bench_balance.py",
     "bulk": "bench_bulk.py",
-    "platform": "bench_platform_detect.py",
+    "platform": "bench_platform.py",
+    "platform-colorize": "bench_platform.py",
     "detect": "bench_detect.py",
     "colorize": "bench_colorize.py",
 }
-ON_PLATFORM = frozenset({"overhead", "platform"})  # need a whole one to themselves
+# need a whole one to themselves
+ON_PLATFORM = frozenset({"overhead", "platform", "platform-colorize"})
+ARGUMENTS = {"platform-colorize": ("--engine", "colorize")}
 PARTS = tuple(SCRIPTS)
 
 
@@ -99,11 +102,12 @@ def main() -> int:
     for part, script in SCRIPTS.items():
         if part not in wanted:
             continue
+        arguments = ARGUMENTS.get(part, ())
         if part in ON_PLATFORM:
             with running_platform() as home:
-                good.append(run_part(part, script, "--home", str(home), out=out))
+                good.append(run_part(part, script, "--home", str(home), *arguments, out=out))
         else:
-            good.append(run_part(part, script, out=out))
+            good.append(run_part(part, script, *arguments, out=out))
     machine = {"before": before, "after": noise(), "cpus": os.cpu_count()}
     (out / "machine.json").write_text(json.dumps(machine, indent=1))
     print(f"\nmachine noise: {json.dumps(machine)}\nJSON of every part: {out}")
