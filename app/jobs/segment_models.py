@@ -12,7 +12,7 @@ from app.jobs.models import Job
 
 
 class JobSegment(Base):
-    """A slice of one video job, the unit of retry; only ``app.jobs.segments`` writes it."""
+    """A slice of one video job, the unit of retry; ``segments`` and ``segment_joins`` write it."""
 
     __tablename__ = "segment"
 

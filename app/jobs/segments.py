@@ -10,7 +10,7 @@ Nothing here commits: the caller's transaction is the step.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from sqlalchemy import Row
@@ -19,68 +19,13 @@ from sqlalchemy.orm import Session
 from app.jobs import segment_statements as statements
 from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import MAX_ATTEMPTS, finish
-from app.jobs.record import Claimed, Progress, all_rows, one_row
-from app.jobs.segment_usage import Measured, measured_of, sum_of
+from app.jobs.record import Claimed, Progress
+from app.jobs.segment_queries import measured
+from app.jobs.segment_record import ClaimedSegment, LostSegment, Part, PlannedSegment
+from app.jobs.segment_usage import sum_of
 from app.jobs.states import JobStatus, SegmentStatus
 from app.jobs.usage import report_json
-from billing.device_factors import factor_of
 from engines.spec import Segment, UsageReport
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedSegment:
-    """A segment as it is to be written."""
-
-    number: int
-    first_frame: int
-    frames: int
-    start_pts: int
-    end_pts: int | None
-    object_name: str  # of its result in storage: equal names hold equal results
-    estimated_ms: int
-    work_bytes: int  # of disk that the run may need
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedSegment:
-    """What a worker needs to run the segment that it now owns."""
-
-    job: Claimed  # its attempt is the one that cut the video, no fence of anything here
-    segment: Segment
-    attempt: int  # the fence of every later write
-    object_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A segment's result as it is kept: objects in storage, data, what was measured."""
-
-    files: Sequence[Mapping[str, Any]]
-    data: Mapping[str, Any]
-    usage: UsageReport
-    made_by: int  # the attempt that computed it; its wall time bounds what is charged
-
-
-@dataclass(frozen=True, slots=True)
-class LostSegment:
-    """A segment whose lease ran out."""
-
-    job_id: str
-    number: int
-    attempt: int
-
-
-class _Place:
-    """Which attempt of which segment a write is for."""
-
-    def __init__(self, job_id: str, number: int, attempt: int) -> None:
-        self.values = {"job_id": job_id, "number": number, "attempt": attempt}
-        self.stale = StaleFenceError(job_id=f"segment {number} of {job_id}", attempt=attempt)
-
-
-def place_of(claimed: ClaimedSegment) -> _Place:
-    """The fence of a claimed segment."""
-    return _Place(claimed.job.job_id, claimed.segment.number, claimed.attempt)
 
 
 def cut(session: Session, *, claimed: Claimed, plan: Sequence[PlannedSegment]) -> None:
@@ -138,13 +83,12 @@ def renew(
     Raises:
         StaleFenceError: the lease was lost, or the job ended; nothing was written.
     """
-    place = place_of(claimed)
     told = {"done": progress and progress.done, "fps": progress and progress.fps}
     asked = session.execute(
-        statements.RENEW, {**place.values, "lease_s": lease_s, **told}
+        statements.RENEW, {**claimed.fence, "lease_s": lease_s, **told}
     ).scalar_one_or_none()
     if asked is None:
-        raise place.stale
+        raise claimed.stale
     session.execute(statements.ADD_UP, {"job_id": claimed.job.job_id})
     return bool(asked)
 
@@ -242,51 +186,6 @@ def end_stopped(session: Session, *, limit: int = 100) -> list[str]:
     return [job.id for job in jobs]
 
 
-def claim_join(session: Session, *, job_id: str, worker: str, lease_s: float) -> Claimed | None:
-    """Take a job whose segments are all done, to join them: its next attempt, under a lease."""
-    row = one_row(
-        session.execute(
-            statements.CLAIM_JOIN, {"job_id": job_id, "worker": worker, "lease_s": lease_s}
-        )
-    )
-    return None if row is None else Claimed(**row)
-
-
-def reopen(
-    session: Session, *, claimed: Claimed, numbers: Sequence[int], error: Mapping[str, Any]
-) -> None:
-    """Let segments be computed again whose results are gone; the job is processing again.
-
-    Raises:
-        StaleFenceError: the lease was lost; the caller rolls back.
-    """
-    moved = session.execute(
-        statements.REOPEN,
-        {
-            "job_id": claimed.job_id,
-            "attempt": claimed.attempt,
-            "numbers": list(numbers),
-            "error": json.dumps(error),
-        },
-    ).one_or_none()
-    if moved is None:
-        raise StaleFenceError(job_id=claimed.job_id, attempt=claimed.attempt)
-    session.execute(statements.NOTIFY)
-
-
-def parts(session: Session, *, job_id: str) -> list[Row[Any]]:
-    """The rows of a job's segments, in order."""
-    return list(session.execute(statements.PARTS, {"job_id": job_id}).all())
-
-
-def measured(session: Session, *, job_id: str) -> Measured:
-    """What a job's segments did so far: done ones, and stopped ones until they stopped."""
-    rows = all_rows(session.execute(statements.MEASURED, {"job_id": job_id}))
-    devices = {row["usage_report"]["device"] for row in rows}
-    factors = {device: factor_of(session, device) for device in devices}
-    return measured_of(rows, factors=factors)
-
-
 def _claimed(row: Row[Any]) -> ClaimedSegment:
     job = Claimed(
         job_id=row.job_id,
@@ -318,7 +217,7 @@ def _claimed(row: Row[Any]) -> ClaimedSegment:
 def _lock(session: Session, claimed: ClaimedSegment) -> Row[Any]:
     job = session.execute(statements.LOCK_JOB, {"job_id": claimed.job.job_id}).one_or_none()
     if job is None:
-        raise place_of(claimed).stale
+        raise claimed.stale
     return job
 
 
@@ -334,7 +233,6 @@ def _end(
     part: Part | None = None,
     error: Mapping[str, Any] | None = None,
 ) -> None:
-    place = place_of(claimed)
     kept = (
         _NO_PART
         if part is None
@@ -346,14 +244,14 @@ def _end(
         }
     )
     told = {
-        **place.values,
+        **claimed.fence,
         **kept,
         "status": status.value,
         "outcome": outcome,
         "error": None if error is None else json.dumps(error),
     }
     if session.execute(statements.END, told).one_or_none() is None:
-        raise place.stale
+        raise claimed.stale
 
 
 def _end_if_stopped(session: Session, job: Row[Any]) -> bool:

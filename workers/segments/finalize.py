@@ -11,8 +11,8 @@ from celery import shared_task
 from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.jobs import segment_joins, segment_queries
 from app.jobs import segment_statements as statements
-from app.jobs import segments
 from app.jobs.errors import StaleFenceError
 from app.jobs.lifecycle import MAX_ATTEMPTS
 from app.jobs.segment_usage import Measured
@@ -60,7 +60,7 @@ def _claim(services: Services, job_id: str, worker: str) -> Taken | None:
         need = session.execute(statements.NEED_OF_ALL, {"job_id": job_id}).scalar_one()
         if not services.node_disk.has_room(session, worker=worker, need_bytes=int(need)):
             return None  # its message is sent again until it meets a worker with room
-        claimed = segments.claim_join(session, job_id=job_id, worker=worker, lease_s=LEASE_S)
+        claimed = segment_joins.claim_join(session, job_id=job_id, worker=worker, lease_s=LEASE_S)
         if claimed is None:
             return None
         [inputs] = locate(session, services, [claimed])
@@ -70,8 +70,8 @@ def _claim(services: Services, job_id: str, worker: str) -> Taken | None:
 def _finalize(services: Services, attempt: Attempt) -> JobStatus | None:
     job_id = attempt.claimed.job_id
     with services.relaxed() as session:
-        rows = segments.parts(session, job_id=job_id)
-        measured = segments.measured(session, job_id=job_id)
+        rows = segment_queries.parts(session, job_id=job_id)
+        measured = segment_queries.measured(session, job_id=job_id)
     store = PartStore(services.storage, job_id)
     try:
         with at_hand():
@@ -124,7 +124,7 @@ def _make_again(services: Services, attempt: Attempt, gone: list[Row[Any]]) -> J
 
     def write() -> None:
         with services.sessions.begin() as session:
-            segments.reopen(session, claimed=claimed, numbers=numbers, error=error)
+            segment_joins.reopen(session, claimed=claimed, numbers=numbers, error=error)
 
     try:
         persist(write, for_s=PERSIST_FOR_S)

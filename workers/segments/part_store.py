@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.files.service import sha256_of
-from app.jobs.segments import Part
+from app.jobs.segment_record import Part
 from app.jobs.usage import read_report, report_json
 from app.storage import Storage, StorageUnavailableError
 from engines.spec import EngineResult, OutputFile, UsageReport
@@ -51,7 +51,11 @@ class PartStore:
         return Part(files, kept["data"], result.usage, attempt)
 
     def find(self, name: str, *, folder: Path) -> Part | None:
-        """The result that an earlier attempt stored, if every byte of it is there."""
+        """The result that an earlier attempt stored, if every byte of it is there.
+
+        ``folder`` takes copies where the storage is elsewhere.
+        """
+        folder.mkdir(exist_ok=True)
         try:
             with self._storage.open(key_of(self._job_id, name)) as stream:
                 kept = json.load(stream)

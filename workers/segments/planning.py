@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.jobs.segments import PlannedSegment
+from app.jobs.segment_record import PlannedSegment
 from engines.spec import Segment
 
 # A result rarely takes more: twelve times what good quality takes of an ordinary scene.

@@ -20,7 +20,7 @@ from app.jobs import segment_statements as statements
 from app.jobs import segments, speeds
 from app.jobs.errors import StaleFenceError
 from app.jobs.record import Progress
-from app.jobs.segments import ClaimedSegment, Part
+from app.jobs.segment_record import ClaimedSegment, Part
 from app.jobs.states import JobStatus
 from app.storage import StorageUnavailableError
 from engines.errors import ExhaustedError

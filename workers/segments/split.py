@@ -10,7 +10,8 @@ from app.catalog.service import ESTIMATED_MS
 from app.jobs import speeds
 from app.jobs.errors import StaleFenceError
 from app.jobs.record import Claimed
-from app.jobs.segments import PlannedSegment, cut
+from app.jobs.segment_record import PlannedSegment
+from app.jobs.segments import cut
 from app.jobs.states import JobStatus
 from engines.errors import EngineError
 from engines.media.index import index_video

@@ -54,6 +54,19 @@ def test_a_file_can_be_moved_in(storage: Storage) -> None:
     assert content(storage, key) == b"moved"
 
 
+def test_an_object_under_a_key_of_ours_replaces_what_it_names(
+    storage: Storage, tmp_path: Path
+) -> None:
+    key, path = new_key(), tmp_path / "note"
+    for text in (b"first", b"second"):
+        path.write_bytes(text)
+        assert storage.put_file(path, key=key) == key
+        assert content(storage, key) == text
+    assert [each.key for each in storage.objects()] == [key]
+    with pytest.raises(StorageError):
+        storage.put_file(path, key="../elsewhere")
+
+
 def test_a_failed_write_leaves_nothing(storage: Storage) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.jobs import segments
+from app.jobs import segment_joins, segments
 from app.jobs.errors import StaleFenceError
+from app.jobs.record import Progress
 from app.jobs.states import JobStatus
 from tests.workers.segments.cinema import WORKER, Cinema
 from workers.attempt_lease import LEASE_S
@@ -104,7 +105,7 @@ def test_a_finalizer_that_died_is_followed_by_another_and_can_write_nothing(
     job_id = cinema.cut()
     cinema.run_all(job_id)
     with cinema.platform.sessions.begin() as session:
-        dead = segments.claim_join(session, job_id=job_id, worker="cpu1@dead", lease_s=LEASE_S)
+        dead = segment_joins.claim_join(session, job_id=job_id, worker="cpu1@dead", lease_s=LEASE_S)
     assert dead is not None
     cinema.platform.change("UPDATE job SET lease_expires_at = clock_timestamp() - interval '1 s'")
     sweep_promises(cinema.services)
@@ -112,7 +113,7 @@ def test_a_finalizer_that_died_is_followed_by_another_and_can_write_nothing(
     assert (job["status"], job["lease_expires_at"]) == ("finalizing", None)
     assert cinema.finalize(job_id) is JobStatus.SUCCEEDED
     with pytest.raises(StaleFenceError), cinema.platform.sessions.begin() as session:
-        segments.reopen(session, claimed=dead, numbers=[0], error={})
+        segment_joins.reopen(session, claimed=dead, numbers=[0], error={})
     assert cinema.job(job_id)["status"] == "succeeded"
     cinema.assert_nothing_is_left()
 
@@ -123,7 +124,7 @@ def test_a_finalizer_is_lost_three_times_before_the_job_fails(cinema: Cinema) ->
     for _ in range(3):
         assert cinema.job(job_id)["finished_at"] is None
         with cinema.platform.sessions.begin() as session:
-            assert segments.claim_join(session, job_id=job_id, worker="cpu1@dead", lease_s=-1)
+            assert segment_joins.claim_join(session, job_id=job_id, worker="cpu1@dead", lease_s=-1)
         sweep_promises(cinema.services)
     job = cinema.job(job_id)
     assert (job["status"], job["error"]["code"]) == ("failed", "attempts_exhausted")
@@ -357,7 +358,7 @@ def test_progress_is_the_sum_over_segments(cinema: Cinema) -> None:
     for each, fps in zip(running, (10.0, 5.5), strict=True):
         assert each is not None
         with cinema.platform.sessions.begin() as session:
-            progress = segments.Progress(done=4, total=8, unit="frames", fps=fps)
+            progress = Progress(done=4, total=8, unit="frames", fps=fps)
             segments.renew(session, claimed=each, lease_s=LEASE_S, progress=progress)
     job = cinema.job(job_id)
     assert (job["progress_done"], job["progress_fps"]) == (24, 15.5)
