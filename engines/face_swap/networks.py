@@ -12,7 +12,6 @@ from engines.manifest import ModelVersion, WeightsFile
 from engines.opening import NetworkSource
 from engines.registry import Services
 from engines.runners.base import Runner
-from engines.sessions import Loaded
 from engines.weights import WeightsError
 
 
@@ -75,14 +74,15 @@ class Networks:
 
     def _opened(self, source: NetworkSource, stage: str) -> Runner:
         sessions = self.services.sessions
-        loaded: Loaded[Runner]
         if self.lane is None:
             loaded = sessions.runner(source)
-        else:
-            lanes = sessions.lanes(source)
-            loaded = Loaded(lanes.value[self.lane % len(lanes.value)], lanes.cold_start_ms)
-        self.clock.clock.add_cold_start(loaded.cold_start_ms)
-        return MeteredRunner(loaded.value, stage, self.clock)
+            self.clock.clock.add_cold_start(loaded.cold_start_ms)
+            return MeteredRunner(loaded.value, stage, self.clock)
+        lanes = sessions.lanes(source)
+        self.clock.clock.add_cold_start(lanes.cold_start_ms)
+        # where the device takes one call at a time, nobody's time is shared
+        clock = replace(self.clock, lanes=len(lanes.value))
+        return MeteredRunner(lanes.value[self.lane % len(lanes.value)], stage, clock)
 
 
 def missing(model: ModelVersion, file: WeightsFile, *, what: str) -> WeightsError:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from engines.face_swap import classical
-from engines.face_swap.new_face import NewFace, Patch
+from engines.face_swap.new_face import NewFace, Patch, Weights
 from engines.face_swap.oval import face_oval
 from engines.face_swap.params import Mask
 from engines.face_swap.source import Source
@@ -108,6 +108,7 @@ class NetworkSwapper:
     takes_pixels: bool = False
     mask: Mask = Mask.BOX
     _latents: dict[Source, Latents] = field(default_factory=dict)  # made once for each
+    _boxes: dict[int, Weights] = field(default_factory=dict)  # the same for every face
 
     @property
     def switched(self) -> str | None:
@@ -157,8 +158,13 @@ class NetworkSwapper:
             self._latents[source] = self.network.latent(source.vector[None])
         return self._latents[source]
 
+    def _box(self, size: int) -> Weights:
+        if size not in self._boxes:
+            self._boxes[size] = box_mask(size)
+        return self._boxes[size]
+
     def _patch(self, crop: Crop, drawn: Pixels, face: Face, masks: Sequence[Mask]) -> Made:
-        mask = box_mask(crop.size)
+        mask = self._box(crop.size)
         if Mask.ELLIPSE in masks:
             try:
                 oval = face_oval(apply(crop.matrix, face.points))

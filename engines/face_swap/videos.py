@@ -1,37 +1,30 @@
 """Every frame of a video with other faces: the right ones, on exactly their frames."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 from engines.errors import CanceledError
 from engines.face_swap.binding import Binding
 from engines.face_swap.casting import Cast
-from engines.face_swap.following import Followed, Follower, seen_in, wanted_persons
+from engines.face_swap.following import Follower, wanted_persons
+from engines.face_swap.frames import FrameSwapper
 from engines.face_swap.loading import load_tools
 from engines.face_swap.networks import Networks
 from engines.face_swap.params import FaceSwapParams, typed
 from engines.face_swap.people import People
-from engines.face_swap.replacing import replace_faces
 from engines.face_swap.report import used, video_work
-from engines.face_swap.selection import Chosen
 from engines.face_swap.source import Source
-from engines.face_swap.swapper import Casting
 from engines.face_swap.tally import Tally
 from engines.face_swap.timing import LaneClock
 from engines.face_swap.tools import Tools
-from engines.faces.tracks import Seen
 from engines.manifest import ModelVersion
 from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
-from engines.media.frame import Frame
 from engines.media.index import VideoIndex, index_video
 from engines.media.label import label_frames
 from engines.media.limits import MediaLimits
-from engines.media.planes import Pixels
 from engines.media.video import VideoWork, transform_video
 from engines.metering import StageClock, usage_report
 from engines.registry import Services
@@ -45,19 +38,12 @@ from engines.spec import (
 
 # Frames that a part of a video sees before its own: who is where, and how steady.
 LEAD_IN = 24
-BATCH_PER_LANE = 4  # frames that each lane has before it at a time
-
-Thing = TypeVar("Thing")
-Answer = TypeVar("Answer")
 
 
 def load_lanes(
     services: Services, model: ModelVersion, wanted: FaceSwapParams, clock: StageClock
 ) -> tuple[Tools, ...]:
-    """Tools for as many frames at the same time as there are threads, each with its own.
-
-    One alone where the device takes one call at a time.
-    """
+    """Tools for as many frames at the same time as there are threads, each with its own."""
     threads = services.sessions.threads
     return tuple(
         load_tools(Networks(services, model, LaneClock(clock, threads), lane), wanted)
@@ -93,19 +79,14 @@ class VideoRun:
         encoding = encoding_of(wanted.quality, wanted.container, in_parts=segment is not None)
         suffix = ".mp4" if segment else output_suffix(index, encoding.container)
         path = self.item.context.work_dir / f"swapped{suffix}"
-        with ThreadPoolExecutor(len(self.lanes), "lane") as pool:
-            side_by_side = _SideBySide(pool, self.lanes)
-
-            def process(frames: Sequence[Frame]) -> list[Frame | Pixels]:
-                return self._process(frames, follower, sources, side_by_side)
-
+        with FrameSwapper(self.lanes, follower, sources, self.tally) as swapper:
             try:
                 work = transform_video(
                     self.item.files.target,
                     path,
                     index=index,
-                    process=label_frames(process, wanted.label, index),
-                    batch=BATCH_PER_LANE * len(self.lanes),
+                    process=label_frames(swapper.swap, wanted.label, index),
+                    batch=swapper.batch,
                     context=self.item.context,
                     encoding=encoding,
                     segment=segment,
@@ -117,37 +98,6 @@ class VideoRun:
             self.tally.check()
         file = given_back(self.item, path, work)
         return EngineResult((file,), self._data(work, sources), self._usage(index, sources))
-
-    def _process(
-        self,
-        frames: Sequence[Frame],
-        follower: Follower,
-        sources: Sequence[Source],
-        side_by_side: "_SideBySide",
-    ) -> list[Frame | Pixels]:
-        persons_matter = bool(follower.binding.persons)
-
-        def look(frame: Frame, tools: Tools) -> list[Seen]:
-            return seen_in(frame.pixels, tools, persons_matter=persons_matter)
-
-        def swap(job: tuple[Frame, Followed], tools: Tools) -> tuple[Frame | Pixels, list[Chosen]]:
-            frame, chosen = job[0], job[1].chosen
-            if not chosen:
-                return frame, []  # it is given back as it came
-            pixels = frame.pixels  # changed in place; what it was stored as stays
-            castings = [Casting(each.face, sources[each.role]) for each in chosen]
-            done = replace_faces(pixels, castings, tools)
-            skipped = {id(casting.face) for casting, _ in done.skipped}
-            left = [each for each in chosen if id(each.face) not in skipped]
-            return (pixels if left else frame), left
-
-        followed = follower.follow(frames, lambda some: side_by_side.each(look, some))
-        if frames[0].lead_in:
-            return list(frames)
-        swapped = side_by_side.each(swap, list(zip(frames, followed, strict=True)))
-        for seen, (_, done) in zip(followed, swapped, strict=True):
-            self.tally.add(found=seen.found, chosen=seen.chosen, swapped=done)
-        return [picture for picture, _ in swapped]
 
     def _usage(self, index: VideoIndex, sources: Sequence[Source]) -> UsageReport:
         tally, model = self.tally, self.item.model
@@ -190,26 +140,3 @@ def told(work: VideoWork) -> dict[str, Any]:
         "width": work.width,
         "height": work.height,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _SideBySide:
-    """Does one thing to several, each with a lane of its own."""
-
-    pool: ThreadPoolExecutor
-    lanes: tuple[Tools, ...]
-
-    def each(self, work: Callable[[Thing, Tools], Answer], things: Sequence[Thing]) -> list[Answer]:
-        """The answers in order; raises what the first that failed raised."""
-        free: SimpleQueue[Tools] = SimpleQueue()
-        for lane in self.lanes:
-            free.put(lane)
-
-        def one(thing: Thing) -> Answer:
-            lane = free.get()  # there are as many lanes as threads
-            try:
-                return work(thing, lane)
-            finally:
-                free.put(lane)
-
-        return list(self.pool.map(one, things))

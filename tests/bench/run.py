@@ -39,6 +39,7 @@ SCRIPTS = {  # in this order
     "platform-colorize": "bench_platform.py",
     "detect": "bench_detect.py",
     "colorize": "bench_colorize.py",
+    "faces": "bench_faces.py",
 }
 # need a whole one to themselves
 ON_PLATFORM = frozenset({"overhead", "platform", "platform-colorize"})

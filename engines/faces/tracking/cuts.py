@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from engines.faces.face import Pixels
 
 THUMB = (32, 32)
+COARSE_PX = 128  # of a larger frame only so many rows are looked at
 # Mean difference of two thumbnails in 8-bit levels. Moving heads and flashing boxes stay below 23,
 # cuts between unlike scenes lie above 50; a missed cut is caught by the faces themselves.
 DIFFERENCE = 32.0
@@ -21,7 +22,8 @@ class CutFinder:
         """Whether this frame is the first of another scene; the first of all is none."""
         import cv2
 
-        small = cv2.resize(pixels, THUMB, interpolation=cv2.INTER_AREA)
+        step = max(1, min(pixels.shape[:2]) // COARSE_PX)
+        small = cv2.resize(pixels[::step, ::step], THUMB, interpolation=cv2.INTER_AREA)
         thumb = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
         before, self._before = self._before, thumb
         return before is not None and float(np.abs(thumb - before).mean()) > DIFFERENCE

@@ -1,0 +1,303 @@
+"""Frames per second of swapping faces in video, with one, two and four faces in every frame.
+
+    PIXELMETER_MODEL_MIRROR=DIR PIXELMETER_TEST_MEDIA=DIR \\
+        python tests/bench/bench_faces.py [--frames 120] [--rounds 3] [--json FILE]
+
+The same three ONNX files (YuNet, and the stubs of w600k_r50 and inswapper_128, which have the exact
+inputs and outputs but almost no arithmetic, so that everything around the networks shows) and two
+threads for everybody, frames decoded and in memory, nothing encoded, medians of rounds:
+
+* bare: the `session.run` calls of a loop (one detection a frame; one embedding and one swap for
+  each face) on ready arrays, spread over two workers of one thread;
+* loop: the same steps one after the other, with the insightface package's own classes and paste
+  where `make bench-peers` was run, else a loop in its manner (`face_loop.py` says which it was);
+* many: the engine with `faces` many: nobody is told from anybody, so nothing is embedded;
+* mapping: the engine with one source for each person, told by the first frame: every look embeds.
+
+The engine follows faces and looks at every frame only where they do not go straight on; what it
+looked at is told. The last row is the whole engine from file to file: decoding and encoding too.
+Aims: mapping >= 0.7 x bare, >= 3 x loop.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "peers")]
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import onnxruntime as ort  # noqa: E402
+from face_peer import FOLDER as PEER  # noqa: E402
+from face_peer import is_installed  # noqa: E402
+
+from engines.face_swap.binding import Binding  # noqa: E402
+from engines.face_swap.casting import cast  # noqa: E402
+from engines.face_swap.engine import create  # noqa: E402
+from engines.face_swap.following import Follower  # noqa: E402
+from engines.face_swap.frames import FrameSwapper  # noqa: E402
+from engines.face_swap.params import typed  # noqa: E402
+from engines.face_swap.selection import in_order  # noqa: E402
+from engines.face_swap.source import Source  # noqa: E402
+from engines.face_swap.videos import load_lanes  # noqa: E402
+from engines.media.frame import Frame  # noqa: E402
+from engines.media.probe import probe  # noqa: E402
+from engines.metering import StageClock  # noqa: E402
+from engines.registry import Registry, Services  # noqa: E402
+from engines.sessions import Sessions  # noqa: E402
+from engines.spec import InputFiles  # noqa: E402
+from engines.unkept import NoBlockedFaces, NoEmbeddings  # noqa: E402
+
+THREADS = 2
+FPS = 25.0
+DETECT, EMBED, SWAP = "face_detection_yunet_2023mar.onnx", "w600k_r50.onnx", "inswapper_128.onnx"
+STUBS = {EMBED: "stub_w600k_r50.onnx", SWAP: "stub_inswapper_128.onnx"}
+CLIPS = {1: "astro_sync_2997.mp4", 2: "two_faces_headpose.mp4", 4: "two_faces_headpose.mp4"}
+BARE, LOOP, MANY, MAPPING = "bare session.run", "loop", "engine, many", "engine, mapping"
+AIMS = {(MAPPING, BARE): 0.7, (MAPPING, LOOP): 3.0}
+
+
+@dataclass
+class Context:
+    """A run that nobody watches."""
+
+    work_dir: Path
+    embeddings: NoEmbeddings = field(default_factory=NoEmbeddings)
+    blocked_faces: NoBlockedFaces = field(default_factory=NoBlockedFaces)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Not shown."""
+
+    def checkpoint(self) -> None:
+        """Never stops."""
+
+
+def frames_of(media: Path, faces: int, count: int) -> np.ndarray:
+    """So many frames with so many faces; four are two clips above each other."""
+    capture, found = cv2.VideoCapture(str(media / "video" / CLIPS[faces])), []
+    while len(found) < count:
+        good, frame = capture.read()
+        if not good:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+            continue
+        found.append(np.vstack([frame, frame[:, ::-1]]) if faces == 4 else frame)
+    return np.stack(found)
+
+
+class Ours:
+    """The engine, its learned model on stubs."""
+
+    def __init__(self, mirror: Path, folder: Path) -> None:
+        store = folder / "store"
+        store.mkdir()
+        manifest = (ROOT / "engines" / "face_swap" / "engine.toml").read_text()
+        self.files = {DETECT: mirror / DETECT}
+        for name, stub in STUBS.items():
+            path = self.files[name] = mirror / "stubs" / stub
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            facts = f'sha256 = "{digest}"\nbytes = {len(content)}'
+            pattern = rf'(file = "{re.escape(name)}"\n)sha256 = "\w+"\nbytes = \d+'
+            manifest = re.sub(pattern, rf"\g<1>{facts}", manifest)
+        for name, path in self.files.items():
+            shutil.copyfile(path, store / name)
+        declared = folder / "engine"
+        declared.mkdir()
+        (declared / "engine.toml").write_text(manifest)
+        sessions = Sessions(threads=THREADS)
+        registry = Registry([declared], store=store, sessions=sessions)
+        self.services = Services(registry, sessions, registry.limits)
+        self.model = registry.resolve("face-swap", "inswapper-128")
+        self.engine = create(self.services)
+        self.looks = 0
+
+    def frames(self, pixels: np.ndarray, faces: int, *, mapped: bool) -> Callable[[], int]:
+        """Swap all frames; what is counted are faces replaced."""
+        pairs = [{"source": n, "reference": n} for n in range(faces)]
+        asked = {"mapping": pairs} if mapped else {"faces": "many"}
+        wanted = typed(self.engine.params_model.model_validate(asked))
+        rng = np.random.default_rng(0)
+
+        def work() -> int:
+            clock = StageClock()
+            lanes = load_lanes(self.services, self.model, wanted, clock)
+            who = cast(wanted, pictures=faces if mapped else 1)
+            persons = {}
+            if mapped:
+                found = in_order(lanes[0].detect(pixels[0]), wanted.order)
+                vectors = lanes[0].recognise(pixels[0], found[:faces])
+                persons = dict(enumerate(vectors))
+            sources = [Source((n,), None, rng.random(512, np.float32)) for n in range(faces)]
+            self.looks = 0
+            follower = Follower(Binding(wanted, who, persons))
+            with FrameSwapper(lanes, follower, sources) as swapper:
+                step = swapper.batch
+                for start in range(0, len(pixels), step):
+                    some = [
+                        Frame(n, n, n / FPS, pixels[n].copy())
+                        for n in range(start, min(start + step, len(pixels)))
+                    ]
+                    swapper.swap(some)
+            return swapper.tally.faces
+
+        return work
+
+    def whole(self, video: Path, source: Path, folder: Path) -> tuple[float, float]:
+        """Frames per second and compute milliseconds per frame, from file to file."""
+        params = self.engine.params_model.model_validate({"faces": "many"})
+        files = InputFiles(video, probe(video, self.services.limits), (source,))
+        began = time.perf_counter()
+        result = self.engine.run(self.model, params, files, Context(folder))
+        frames = result.data["frames"]
+        return frames / (time.perf_counter() - began), result.usage.gpu_ms / frames
+
+
+def bare(files: dict[str, Path], frames: int, faces: int) -> Callable[[], int]:
+    """The calls alone, on two workers with sessions of one thread."""
+    rng = np.random.default_rng(0)
+    feeds = {
+        DETECT: [rng.integers(0, 255, (1, 3, 640, 640)).astype(np.float32)],
+        EMBED: [rng.random((1, 3, 112, 112), np.float32)],
+        SWAP: [rng.random((1, 3, 128, 128), np.float32), rng.random((1, 512), np.float32)],
+    }
+
+    def session(path: Path) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    workers = [{name: session(path) for name, path in files.items()} for _ in range(THREADS)]
+    named = {
+        name: dict(zip([i.name for i in one.get_inputs()], feeds[name], strict=True))
+        for name, one in workers[0].items()
+    }
+
+    def calls(sessions: dict[str, ort.InferenceSession], count: int) -> None:
+        for _ in range(count):
+            sessions[DETECT].run(None, named[DETECT])
+            for _ in range(faces):
+                sessions[EMBED].run(None, named[EMBED])
+                sessions[SWAP].run(None, named[SWAP])
+
+    def work() -> int:
+        threads = [threading.Thread(target=calls, args=(one, frames // THREADS)) for one in workers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return frames * faces
+
+    return work
+
+
+def loop(files: dict[str, Path], pixels: np.ndarray, folder: Path, rounds: int) -> dict:
+    """What ``face_loop.py`` measured, in the environment of the peer if there is one."""
+    path = folder / "frames.npy"
+    np.save(path, pixels)
+    python = PEER / "bin" / "python" if is_installed() else Path(sys.executable)
+    command = [python, "-W", "ignore", ROOT / "tests" / "bench" / "face_loop.py"]
+    command += [files[DETECT], files[EMBED], files[SWAP], path, str(rounds)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(ours: Ours, media: Path, folder: Path, *, faces: int, count: int, rounds: int) -> dict:
+    """All rows for a number of faces."""
+    pixels = frames_of(media, faces, count)
+    cases = {
+        BARE: bare(ours.files, count, faces),
+        MANY: ours.frames(pixels, faces, mapped=False),
+        MAPPING: ours.frames(pixels, faces, mapped=True),
+    }
+    told = loop(ours.files, pixels, folder, rounds)
+    per_s: dict[str, list[float]] = {LOOP: told["per_s"]}
+    replaced = {LOOP: told["faces"]}
+    for number in range(-1, rounds):  # the first warms
+        for case, work in cases.items():
+            began = time.perf_counter()
+            replaced[case] = work()
+            if number >= 0:
+                per_s.setdefault(case, []).append(count / (time.perf_counter() - began))
+    return {"per_s": per_s, "replaced": replaced, "loop": told["name"]}
+
+
+def report(faces: int, found: dict) -> dict:
+    """Print the rows; return the ratios."""
+    middle = {case: statistics.median(values) for case, values in found["per_s"].items()}
+    print(f"\n{faces} face(s) in every frame; the loop is the {found['loop']}")
+    print(f"{'':20}{'frames/s':>10}{'x bare':>8}{'x loop':>8}{'spread':>8}{'faces':>8}")
+    for case in (BARE, LOOP, MANY, MAPPING):
+        values = found["per_s"][case]
+        spread = (max(values) - min(values)) / middle[case]
+        print(
+            f"{case:20}{middle[case]:10.1f}{middle[case] / middle[BARE]:8.2f}"
+            f"{middle[case] / middle[LOOP]:8.2f}{spread:8.0%}{found['replaced'][case]:8}"
+        )
+    ratios = {}
+    for (case, against), aim in AIMS.items():
+        ratio = middle[case] / middle[against]
+        ratios[f"{case} / {against}"] = {"ratio": round(ratio, 3), "aim": aim}
+        print(
+            f"{case} / {against}: {ratio:.2f} (aim {aim}: {'met' if ratio >= aim else 'NOT met'})"
+        )
+    return ratios
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=120, help="per case and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    mirror, media = (
+        os.environ.get(f"PIXELMETER_{name}") for name in ("MODEL_MIRROR", "TEST_MEDIA")
+    )
+    if not mirror or not media:
+        print("skipped: set PIXELMETER_MODEL_MIRROR and PIXELMETER_TEST_MEDIA", file=sys.stderr)
+        return 0
+    told: dict[str, object] = {}
+    with tempfile.TemporaryDirectory(prefix="face-bench-") as name:
+        folder = Path(name)
+        ours = Ours(Path(mirror), folder)
+        for faces in CLIPS:
+            found = measure(
+                ours,
+                Path(media),
+                folder,
+                faces=faces,
+                count=options.frames,
+                rounds=options.rounds,
+            )
+            told[str(faces)] = {**found, "ratios": report(faces, found)}
+        clip = Path(media) / "video" / CLIPS[1]
+        source = Path(media) / "faces" / "grace_hopper.jpg"
+        work = folder / "whole"
+        work.mkdir()
+        per_s, compute_ms = ours.whole(clip, source, work)
+        print(
+            f"\nfrom file to file, decoding and encoding {clip.name}: {per_s:.1f} frames/s, ",
+            end="",
+        )
+        print(f"{compute_ms:.1f} ms of compute a frame")
+        told["file to file"] = {"per_s": per_s, "compute_ms": compute_ms}
+    if options.json is not None:
+        options.json.write_text(json.dumps(told, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
