@@ -121,6 +121,7 @@ class JobQuote(Document):
     tokens: Tokens
     max_tokens: Tokens
     rate_card: str
+    multipliers: list[QuoteMultiplier] = Field(description="a batch discount among them")
 
 
 class JobProgress(Document):

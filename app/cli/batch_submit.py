@@ -10,6 +10,7 @@ from rich.progress import track
 from app.cli.batch_follow import follow, report, went_well
 from app.cli.context import Context
 from app.cli.job_body import JobChoices, job_body, upload_sources
+from app.cli.job_table import tokens_text
 from app.client.client import Client
 from app.client.errors import ClientError
 
@@ -34,6 +35,11 @@ def submit_batch(
         return False
     names = {index: str(path) for index, path in enumerate(uploaded)}
     made = client.submit_batch(_body(client, choices, list(uploaded.values())))
+    tokens, seconds = tokens_text(made["tokens_quoted"]), made["estimated_seconds"]
+    context.console.print(
+        f"{made['id']}: {made['total']} items, at most {tokens} tokens, "
+        f"about {seconds:.1f} s of work ({made['estimate_basis']})."
+    )
     if wait:
         made = follow(context.console, client, made["id"], names=names)
     report(context.console, client, made, names=names, out=out)

@@ -1,5 +1,6 @@
 """A job row as the public Job object of ``/v1``. Pure: same row and time, same object."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +40,7 @@ def job_view(
         # The attempt that only cut a video into segments is not told.
         "attempt": max(job["attempt"] - 1, 1) if job["segments"] else job["attempt"],
         "segments": _segments(job),
-        "quote": {name: job["quote"][name] for name in ("tokens", "max_tokens", "rate_card")},
+        "quote": _quote(job["quote"]),
         "usage": job["usage"],
         "output": output_view(job, links=links, now=now),
         "error": job["error"],
@@ -54,6 +55,11 @@ def job_view(
             "compare": _comparison(job, links=links, now=now),
         },
     }
+
+
+def _quote(quote: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: quote[name] for name in ("tokens", "max_tokens", "rate_card")}
+    return {**told, "multipliers": quote.get("multipliers", [])}  # older quotes have none
 
 
 def _segments(job: JobRow) -> dict[str, int] | None:

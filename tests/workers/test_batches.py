@@ -112,7 +112,7 @@ def test_killed_billing_workers_end_each_batch_once(platform: Platform) -> None:
     for batch_id in batches:
         run_all(platform, batch_id)
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(3):
         workers = [start(platform) for _ in range(2)]
         time.sleep(chance.uniform(0, 0.06))
         for worker in workers:

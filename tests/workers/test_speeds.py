@@ -17,7 +17,7 @@ from workers.run_job import execute
 from workers.settle import drain
 from workers.speeds import measure_all
 
-SLEEP_S = 0.12  # much longer than what a run costs besides
+SLEEP_S = 0.06  # much longer than what a run costs besides
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ def test_a_fresh_job_has_every_field_of_the_public_page(shop: Shop, links: LinkS
     view = job_view(job, links=links, now=datetime.now(UTC), queue_position=3)
     assert list(view) == FIELDS
     assert (view["object"], view["status"], view["queue_position"]) == ("job", "queued", 3)
-    assert view["quote"] == {"tokens": 0.3, "max_tokens": 0.3, "rate_card": "yolo@1"}
+    price = {"tokens": 0.3, "max_tokens": 0.3, "rate_card": "yolo@1"}
+    assert view["quote"] == {**price, "multipliers": []}
     assert view["progress"] == {"done": 0, "total": 0, "unit": "", "fps": None}
     assert (view["user"], view["project"], view["metadata"]) == ("u-1", "alpha", {"k": 1})
     assert (
