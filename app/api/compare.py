@@ -49,9 +49,12 @@ def show(job_id: str, link: ContentQuery) -> Response:
         found = comparison_of(job, now=now)
         if found is None:
             raise NotFoundError("This job has no picture to compare.", code="job_not_found")
-        before = _kept(session, found)
+        before = _kept(session, found.before_id)
+        sent = _kept(session, job["inputs"]["target"])
     page = render_template_string(
-        _asset("page.html"), **_facts(job, found, before, links=kit.links)
+        _asset("page.html"),
+        name=found.name if sent is None else sent.name,
+        **_facts(job, found, before, links=kit.links),
     )
     return Response(page, content_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
 
@@ -85,9 +88,9 @@ def _linked(session: Session, job_id: str, link: ContentQuery) -> JobRow:
     return job
 
 
-def _kept(session: Session, found: Comparison) -> File | None:
+def _kept(session: Session, file_id: str) -> File | None:
     try:
-        return find(session, file_id=found.before_id, now=utc_now())
+        return find(session, file_id=file_id, now=utc_now())
     except NotFoundError:
         return None
 
@@ -101,7 +104,6 @@ def _facts(
 
     shown = found.before_id if before is not None and found.can_show(before.media_type) else None
     return {
-        "name": found.name if before is None else before.name,
         "model": job["output"]["data"].get("model", job["model"]),
         "tokens": None if job["usage"] is None else job["usage"].get("tokens"),
         "kind": found.kind,

@@ -67,6 +67,24 @@ def test_the_link_opens_the_page_without_a_key(coloured, client):
             assert answer.content_type.startswith("image/")
 
 
+def test_a_result_that_browsers_do_not_show_is_previewed_under_the_name_that_was_sent(
+    coloured, client, sessions
+):
+    """As of a TIFF: the page shows small pictures, which have names of their own."""
+    job = coloured()
+    with sessions.begin() as session:
+        statement = text(
+            "UPDATE job SET output = jsonb_set(output, '{data,preview}', CAST(:preview AS jsonb))"
+            " WHERE id = :id"
+        )
+        preview = '{"before": "a-colorized.jpg", "after": "a-colorized.jpg"}'
+        session.execute(statement, {"preview": preview, "id": job["id"]})
+        session.execute(text("UPDATE file SET name = 'x-preview.jpg' WHERE name = 'result.jpg'"))
+    page = client.get(path_of(job["links"]["compare"]))
+    assert "<h1>a.png</h1>" in page.text
+    assert "x-preview" not in page.text
+
+
 def test_nothing_can_run_on_the_page_but_its_own_script(coloured, client, sessions):
     job = coloured()
     page = client.get(path_of(job["links"]["compare"]))
