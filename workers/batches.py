@@ -42,7 +42,9 @@ def end_batches(services: Services) -> int:
 
 
 def _end(services: Services, batch_id: str) -> bool:
-    desk = completion.Desk(services.storage, services.links, services.box)
+    desk = completion.Desk(
+        services.storage, services.links, services.box, services.settings.retention.outputs
+    )
     try:
         with services.sessions.begin() as session:
             ended = completion.finish(session, desk, batch_id=batch_id)

@@ -1,7 +1,6 @@
 """``/v1/models/...``: a tenant's own weights, tried when they come and private ever after."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from threading import Semaphore
 from typing import Any, BinaryIO, Literal, cast
 
@@ -10,13 +9,13 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import current_tenant
+from app.api.gates import place_in
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.parts import one_file, one_text, only_parts
 from app.api.replies import reply
 from app.api.schemas import Document
 from app.api.services import services, utc_now
 from app.api.validation import validated
-from app.errors import UnavailableError
 from app.jobs.spec import Text
 from app.weights.models import TenantModel
 from app.weights.service import WeightsOffer, get, remove, take_in
@@ -108,16 +107,10 @@ def upload() -> Response:
     return reply(document, 201, {"Location": f"/v1/models/{document['id']}"})
 
 
-@contextmanager
-def _turn(trials: Semaphore) -> Iterator[None]:
+def _turn(trials: Semaphore) -> AbstractContextManager[None]:
     """A turn at trying weights, or a 503."""
-    if not trials.acquire(timeout=GATE_WAIT_S):
-        detail = "Other weights are being tried. Send the request again in a moment."
-        raise UnavailableError(detail, code="overloaded", retry_after_s=15)
-    try:
-        yield
-    finally:
-        trials.release()
+    detail = "Other weights are being tried. Send the request again in a moment."
+    return place_in(trials, wait_s=GATE_WAIT_S, detail=detail, retry_after_s=15)
 
 
 def _fields() -> dict[str, Any]:

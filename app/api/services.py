@@ -44,6 +44,7 @@ from engines.registry import open_registry
 
 EXTENSION = "pixelmeter"
 TRIALS_MAX = 2
+ARRIVALS_MAX = 4  # half of a process's threads stay for everybody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Services:
     balances: BalanceCache
     outlook: Outlook
     readiness: Readiness
+    arrivals: Semaphore  # of pieces of uploads: a slow client keeps its thread
     trials: Semaphore  # of tenants' weights: each may take a core for half a minute
 
     def anonymous(self) -> Principal:
@@ -126,7 +128,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         desk=IntakeDesk(
             storage=storage,
             probe=prober,
-            fetch=fetcher(outbound, max_bytes=settings.max_upload_bytes),
+            fetch=fetcher(outbound, storage.scratch, max_bytes=settings.max_upload_bytes),
             max_bytes=settings.max_upload_bytes,
             keep=settings.retention.inputs,
         ),
@@ -148,6 +150,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         balances=BalanceCache(settings.redis_url, keep_s=settings.balance_cache_s),
         outlook=Outlook(),
         readiness=_readiness(app, database, storage, settings),
+        arrivals=Semaphore(ARRIVALS_MAX),
         trials=Semaphore(TRIALS_MAX),
     )
     app.extensions[EXTENSION] = built

@@ -15,6 +15,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from app.api import tus
 from app.api.auth import current_tenant, public
+from app.api.gates import place_in
 from app.api.idempotency import bind, earlier_resource, requested
 from app.api.replies import reply
 from app.api.schemas import Document
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 blueprint = APIBlueprint("uploads", __name__, url_prefix="/v1/uploads", tag="Files")
 
+GATE_WAIT_S = 5.0
+TOO_MANY = "Too many files are arriving. Go on with this upload in a moment."
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -216,18 +219,19 @@ def _found(upload_id: str) -> Upload:
 
 
 def _append(upload_id: str, *, offset: int) -> Upload:
-    checksum = request.headers.get("Upload-Checksum")
+    kit, checksum = services(), request.headers.get("Upload-Checksum")
     try:
-        receive(
-            services().uploads,
-            tenant_id=current_tenant(),
-            upload_id=upload_id,
-            offset=offset,
-            stream=cast(BinaryIO, _Body()),
-            length=request.content_length,
-            checksum=None if checksum is None else checksum_of(checksum),
-            now=utc_now(),
-        )
+        with place_in(kit.arrivals, wait_s=GATE_WAIT_S, detail=TOO_MANY, retry_after_s=5):
+            receive(
+                kit.uploads,
+                tenant_id=current_tenant(),
+                upload_id=upload_id,
+                offset=offset,
+                stream=cast(BinaryIO, _Body()),
+                length=request.content_length,
+                checksum=None if checksum is None else checksum_of(checksum),
+                now=utc_now(),
+            )
     except BrokenOffError:
         detail = "The body broke off. Ask with HEAD how far the upload is and go on there."
         raise InvalidRequestError(detail, code="malformed_body", status=400) from None

@@ -6,7 +6,7 @@ everybody else finds it locked or ended.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from app.batches.queries import Tally, count, list_items, stream_items
 from app.batches.view import batch_view, item_facts
 from app.files.links import LinkSigner
 from app.files.models import File
+from app.files.retention import DEFAULT
 from app.files.service import output_entry, output_file
 from app.secret_box import SecretBox
 from app.storage import Storage
@@ -54,6 +55,7 @@ class Desk:
     storage: Storage
     links: LinkSigner
     box: SecretBox
+    keep: timedelta = DEFAULT.outputs  # manifests
 
 
 def over(session: Session) -> list[str]:
@@ -134,6 +136,7 @@ def _store(
         media_type=media_type,
         info=None,
         now=now,
+        keep=desk.keep,
     )
     session.add(file)
     return file

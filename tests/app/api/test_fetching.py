@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from app.api.fetching import fetcher
 from app.outbound import Limits, OutboundPolicy, OutboundReason, OutboundRefusedError
+from app.storage.scratch import ScratchFolder
 from tests.app.web_server import answering, picture, serving
 
 LIMITS = Limits(connect_s=1.0, total_s=1.0)
@@ -24,10 +24,9 @@ def policy() -> OutboundPolicy:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files go, so that one left behind is seen."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+def scratch(tmp_path: Path) -> Path:
+    """Where scratch files go, so that one left behind is seen."""
+    return tmp_path / "scratch"
 
 
 def hang(connection: socket.socket) -> None:
@@ -106,7 +105,7 @@ def test_a_bad_server_is_cut_off_in_time_and_nothing_is_kept(
     policy: OutboundPolicy,
     scratch: Path,
 ) -> None:
-    fetch = fetcher(policy, max_bytes=MAX_BYTES, limits=LIMITS)
+    fetch = fetcher(policy, ScratchFolder(scratch).file, max_bytes=MAX_BYTES, limits=LIMITS)
     with serving(server) as port:
         started = time.monotonic()
         with pytest.raises(OutboundRefusedError) as refused:
@@ -117,7 +116,7 @@ def test_a_bad_server_is_cut_off_in_time_and_nothing_is_kept(
 
 
 def test_what_was_fetched_is_a_file_without_a_name(policy: OutboundPolicy, scratch: Path) -> None:
-    fetch = fetcher(policy, max_bytes=MAX_BYTES, limits=LIMITS)
+    fetch = fetcher(policy, ScratchFolder(scratch).file, max_bytes=MAX_BYTES, limits=LIMITS)
     with serving(picture(b"bytes")) as port, fetch(f"http://127.0.0.1:{port}/") as stream:
         assert list(scratch.iterdir()) == []
         assert stream.read() == b"bytes"

@@ -107,7 +107,9 @@ def resolver(host: str, port: int) -> list[str]:
 
 def install(app: APIFlask, policy: OutboundPolicy) -> None:
     kit: Services = app.extensions[EXTENSION]
-    desk = replace(kit.desk, fetch=fetcher(policy, max_bytes=1_000_000, limits=QUICK))
+    desk = replace(
+        kit.desk, fetch=fetcher(policy, kit.storage.scratch, max_bytes=1_000_000, limits=QUICK)
+    )
     app.extensions[EXTENSION] = replace(kit, outbound=policy, desk=desk)
 
 

@@ -1,6 +1,7 @@
 """The tus protocol at its address, header by header; files whole are the same as files at once."""
 
 import base64
+import contextlib
 import hashlib
 
 import pytest
@@ -247,6 +248,21 @@ def test_a_tenant_has_so_many_uploads_under_way(
     answer = begin(caller, 10)
     assert_problem(answer, status=409, code="too_many_uploads")
     assert begin(stranger, 10).status_code == 201
+
+
+def test_while_many_pieces_arrive_the_next_is_told_to_come_again(
+    caller: Caller, path: str, photo: bytes, kit: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.api import uploads
+
+    monkeypatch.setattr(uploads, "GATE_WAIT_S", 0.01)
+    with contextlib.ExitStack() as taken:
+        while kit.arrivals.acquire(blocking=False):
+            taken.callback(kit.arrivals.release)
+        answer = patch(caller, path, photo, offset=0)
+        assert_problem(answer, status=503, code="overloaded")
+        assert answer.headers["Retry-After"] == "5"
+    assert patch(caller, path, photo, offset=0).status_code == 204
 
 
 def test_the_same_key_is_one_upload(caller: Caller) -> None:

@@ -30,7 +30,9 @@ def kit(app: APIFlask) -> Services:
     """URL inputs may reach this machine, and wait a second at most."""
     kit: Services = app.extensions[EXTENSION]
     policy = OutboundPolicy(allow_hosts=frozenset({"127.0.0.1"}), tls=kit.outbound.tls)
-    desk = replace(kit.desk, fetch=fetcher(policy, max_bytes=1_000_000, limits=QUICK))
+    desk = replace(
+        kit.desk, fetch=fetcher(policy, kit.storage.scratch, max_bytes=1_000_000, limits=QUICK)
+    )
     app.extensions[EXTENSION] = replace(kit, desk=desk)
     return app.extensions[EXTENSION]
 
@@ -241,7 +243,7 @@ def test_while_many_addresses_are_fetched_the_next_one_is_told_to_come_again(
     monkeypatch.setattr(fetching, "GATE_WAIT_S", 0.05)
     kit: Services = app.extensions[EXTENSION]
     policy = OutboundPolicy(allow_hosts=frozenset({"127.0.0.1"}), tls=kit.outbound.tls)
-    fetch = fetcher(policy, max_bytes=1000, limits=QUICK, at_once=1)
+    fetch = fetcher(policy, kit.storage.scratch, max_bytes=1000, limits=QUICK, at_once=1)
     app.extensions[EXTENSION] = replace(kit, desk=replace(kit.desk, fetch=fetch))
     arrived, over = threading.Event(), threading.Event()
 
