@@ -22,6 +22,8 @@ COVERAGE_MIN = 0.5
 # limited to this many 8-bit steps.
 RIM_LIMIT = 26.0
 RIM_BLUR = 0.06  # of the window's width: thin things on the rim do not count at all
+# A target whose colours (Lab a, b) vary by less has none; a source's would stand out.
+GREY_SPREAD = 1.5
 # Colours of the source this far (Lab a, b) from those of its face, and so many times further than
 # the face's own, are not face; the core of the oval always is.
 STRANGE_MIN = 14.0
@@ -47,6 +49,8 @@ def lay(target: Pixels, face: Face, source: Pixels, source_face: Face, *, mask: 
     inside = oval & shown & ~_strange(pasted, radius)
     if inside.sum() < COVERAGE_MIN * oval.sum():
         raise UnusableFaceError("the source shows too little of its face; use an uncropped picture")
+    if _is_grey(behind):
+        pasted = _grey(pasted)
     joined = _join(match_colours(pasted, behind, inside), behind, inside)
     weights = np.minimum(np.clip((1.0 - radius) / FEATHER, 0.0, 1.0), _soften(inside))
     return Layer(window=window, pixels=joined, weights=weights.astype(np.float32))
@@ -115,6 +119,21 @@ def _strange(pasted: Pixels, radius: NDArray[np.float32]) -> NDArray[np.bool_]:
     _, labels = cv2.connectedComponents((strange | (radius > 1.0)).astype(np.uint8), connectivity=4)
     outside = labels == labels[0, 0]
     return np.asarray(outside & (radius > STRANGE_CORE), dtype=np.bool_)
+
+
+def _is_grey(behind: Pixels) -> bool:
+    """Whether a target has no colour of its own, as old photographs have none, or one tint."""
+    import cv2
+
+    colours = cv2.cvtColor(behind, cv2.COLOR_BGR2LAB)[..., 1:].astype(np.float32)
+    return float(colours.reshape(-1, 2).std(axis=0).max()) < GREY_SPREAD
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    import cv2
+
+    light = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.cvtColor(light, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
 
 
 def _soften(inside: NDArray[np.bool_]) -> Weights:

@@ -1,7 +1,11 @@
 """Pictures and weights that cannot be used: a stable code, and a sentence with a way out."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from engines.errors import EngineError, InvalidInputError
@@ -151,4 +155,73 @@ def test_weights_of_another_contract_are_refused(stub_registry, run, astronaut, 
     registry = stub_registry(inswapper_128__onnx=tiny_onnx())
     error = refused(run, astronaut, hopper, registry=registry)
     assert error.code in {"weights_unreadable", "emap_wrong"}
+    registry.sessions.close()
+
+
+@pytest.fixture
+def altered(model_mirror, tmp_path):
+    """Write another inswapper stub: changed by a function on its graph."""
+
+    def write(change: Callable[[onnx.GraphProto], None]) -> Path:
+        network = onnx.load(model_mirror / "stubs" / "stub_inswapper_128.onnx")
+        change(network.graph)
+        path = tmp_path / "altered.onnx"
+        onnx.save(network, path)
+        return path
+
+    return write
+
+
+def test_an_inswapper_whose_last_tensor_is_another_is_refused(
+    stub_registry, run, astronaut, hopper, altered
+):
+    def reorder(graph: onnx.GraphProto) -> None:
+        tensors = list(graph.initializer)
+        del graph.initializer[:]
+        other = onnx.numpy_helper.from_array(np.ones((512, 256), np.float32), "other")
+        graph.initializer.extend([*tensors, other])
+
+    registry = stub_registry(inswapper_128__onnx=altered(reorder))
+    error = refused(run, astronaut, hopper, registry=registry)
+    assert error.code == "emap_wrong"
+    assert "512" in error.detail
+    registry.sessions.close()
+
+
+@pytest.fixture
+def without_numbers(altered):
+    """What half precision becomes where its range is too small."""
+
+    def spoil(graph: onnx.GraphProto) -> None:
+        last = graph.node[-1].output[0]
+        graph.node[-1].output[0] = "numbers"
+        graph.node.append(onnx.helper.make_node("Mul", ["numbers", "nothing"], [last]))
+        nothing = onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "nothing")
+        graph.initializer.insert(0, nothing)
+
+    return altered(spoil)
+
+
+def test_half_precision_without_numbers_goes_on_in_full_and_says_so(
+    stub_registry, run, astronaut, hopper, without_numbers
+):
+    registry = stub_registry(inswapper_128_fp16__onnx=without_numbers)
+    result = run(astronaut, hopper, model="inswapper-128-fp16", registry=registry)
+    [note] = result.data["notes"]
+    assert "inswapper_128_fp16.onnx" in note
+    assert "inswapper_128.onnx was used" in note
+    plain = run(astronaut, hopper, registry=registry)
+    assert result.files[0].path.read_bytes() == plain.files[0].path.read_bytes()
+    registry.sessions.close()
+
+
+def test_without_its_reserve_it_is_an_error_that_names_it(
+    stub_registry, run, astronaut, hopper, without_numbers
+):
+    registry = stub_registry(
+        without=("inswapper_128.onnx",), inswapper_128_fp16__onnx=without_numbers
+    )
+    error = refused(run, astronaut, hopper, model="inswapper-128-fp16", registry=registry)
+    assert error.code == "weights_missing"
+    assert "full precision" in error.detail
     registry.sessions.close()

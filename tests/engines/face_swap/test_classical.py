@@ -120,3 +120,15 @@ def test_a_turned_head_keeps_both_eyes_and_loses_the_far_cheek():
         assert radius[y - 50, x - 150] < 0.9
     assert radius[140 - 50, 258 - 150] > frontal[140 - 50, 258 - 150]
     assert radius[140 - 50, 190 - 150] <= frontal[140 - 50, 190 - 150]
+
+
+def test_a_picture_without_colour_gets_none_and_a_tinted_one_keeps_its_tint(astronaut, hopper):
+    grey = np.repeat(astronaut.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+    out = swapped(grey, ASTRONAUT, hopper, HOPPER)
+    assert (out != grey).any()
+    assert np.ptp(out.astype(int), axis=2).max() <= 3
+    sepia = np.clip(grey * np.array([0.7, 0.85, 1.0]), 0, 255).astype(np.uint8)
+    out = swapped(sepia, ASTRONAUT, hopper, HOPPER).astype(float)
+    face = np.s_[90:160, 195:255]
+    blue, red = out[face][..., 0].mean(), out[face][..., 2].mean()
+    assert blue / red == pytest.approx(0.7, abs=0.03)
