@@ -15,6 +15,9 @@ from app.cli.on_database import ACTOR, tenant_id_of, transaction
 from app.faces.blocklist import THRESHOLD, block, blocked_faces, unblock
 from app.faces.embeddings import count, erase
 from app.secret_box import open_secret_box
+from app.settings import Settings
+from engines.errors import EngineError
+from engines.registry import Services
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -28,33 +31,42 @@ def faces() -> None:
     name="block",
     short_help="Refuse a face as a source.",
     epilog=examples(
-        "pixelmeter admin faces block vector.npy --model mobilefacenet@1 --reason 'court order 7'",
+        "pixelmeter admin faces block portrait.jpg --reason 'asked for by the person'",
+        "pixelmeter admin faces block face.npy --model w600k_r50@1 --reason 'court order 7'",
     ),
 )
-@click.argument("vector", type=_FILE)
-@click.option("--model", required=True, help="The embedder that made it: data.embedder of results.")
+@click.argument("face", type=_FILE)
+@click.option("--model", help="Of a vector: the embedder that made it, data.embedder of results.")
 @click.option("--reason", required=True, help="For other operators.")
 @click.option("--threshold", type=float, default=THRESHOLD, show_default=True, help="Cosine.")
 @pass_context
 def block_command(
-    context: Context, *, vector: Path, model: str, reason: str, threshold: float
+    context: Context, *, face: Path, model: str | None, reason: str, threshold: float
 ) -> None:
-    """Refuse the face with the embedding in VECTOR (.npy, or a JSON list of numbers)."""
+    """Refuse FACE as a source: a picture, or with --model a vector (.npy, or a JSON list).
+
+    A picture is blocked for every embedder whose weights are here; block it again after bringing
+    another one. The picture itself is not kept.
+    """
     settings = context.settings
     box = open_secret_box(secret_key=settings.secret_key, home=settings.home)
-    face = _read(vector)
+    vectors = _seen_by_embedders(settings, face) if model is None else {model: _read(face)}
     with transaction(context) as session:
-        made = block(
-            session,
-            box,
-            model=model,
-            vector=face,
-            reason=reason,
-            threshold=threshold,
-            actor=ACTOR,
-            now=datetime.now(UTC),
-        )
-    click.echo(f"blocked {made.id}")
+        made = [
+            block(
+                session,
+                box,
+                model=name,
+                vector=vector,
+                reason=reason,
+                threshold=threshold,
+                actor=ACTOR,
+                now=datetime.now(UTC),
+            )
+            for name, vector in vectors.items()
+        ]
+    for each in made:
+        click.echo(f"blocked {each.id} for {each.model}")
 
 
 @faces.command(name="list", short_help="Show the blocked faces, newest first.")
@@ -93,6 +105,21 @@ def erase_command(context: Context, *, tenant: str) -> None:
     click.echo(f"erased {erased} embeddings of {tenant}; {left} are left.")
 
 
+def _seen_by_embedders(settings: Settings, picture: Path) -> dict[str, NDArray[np.float32]]:
+    """The face of a picture by embedder; what is wrong with it is told."""
+    # Networks are loaded for nothing else here.
+    from app.engine_room import open_engines  # noqa: PLC0415
+    from engines.face_swap.identity import identify  # noqa: PLC0415
+
+    registry = open_engines(settings)
+    services = Services(registry=registry, sessions=registry.sessions, limits=registry.limits)
+    try:
+        return identify(services, picture)
+    except EngineError as error:
+        message = f"{picture}: {error.detail}"
+        raise click.ClickException(message) from error
+
+
 def _read(path: Path) -> NDArray[np.float32]:
     """The numbers of a file; raises ``BadParameter`` for what holds none."""
     try:
@@ -101,4 +128,4 @@ def _read(path: Path) -> NDArray[np.float32]:
         return np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float32)
     except (ValueError, TypeError, EOFError) as error:
         message = f"{path} holds no vector; give a .npy file or a JSON list of numbers"
-        raise click.BadParameter(message, param_hint="VECTOR") from error
+        raise click.BadParameter(message, param_hint="FACE") from error

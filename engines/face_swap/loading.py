@@ -51,7 +51,7 @@ def load_tools(networks: Networks, wanted: FaceSwapParams) -> Tools:
             ``weights_corrupt``.
         ContractError: weights of another form, or without the matrix of inswapper.
     """
-    embedder = _embedder(networks)
+    embedder = load_embedder(networks)
     swapper = _swapper(networks, wanted, has_embedder=embedder is not None)
     masks = wanted.mask or (swapper.mask,)
     maskers = _maskers(networks, masks)
@@ -103,13 +103,15 @@ def check_swaps(model: ModelVersion) -> None:
 
 def tells_persons_apart(registry: Registry, model: ModelVersion) -> bool:
     """Whether the embedder of a model is on this machine."""
+    if "embedder" not in model.options:
+        return False
     file = _embedder_file(model)
     if file in model.weights:
         return registry.available(model)
     return registry.extra_path(model, file.file) is not None
 
 
-def _embedder(networks: Networks) -> Embedder | None:
+def load_embedder(networks: Networks) -> Embedder | None:
     """What tells persons apart; None where its weights are not here."""
     told = _embedder_options(networks.model)
     runner = networks.find(_embedder_file(networks.model), "embed")
