@@ -1,8 +1,10 @@
 """Every frame of a video in colour, held still in time."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ class VideoRun:
     looked: Looked
     clock: StageClock
     frames_done: int = 0
+    lanes: int = 1  # threads that work on the frames of a batch side by side
 
     @classmethod
     def look(
@@ -65,9 +68,11 @@ class VideoRun:
         asked = typed(self.item.params)
         size = looking_size(registry, model, asked, self.looked.kind)
         smoother = Smoother(asked.smoothing)
+        self.lanes = registry.sessions.threads
+        hands = ThreadPoolExecutor(self.lanes, "colorize")
 
-        def process(frames: Sequence[Frame]) -> list[Pixels]:
-            coloured = self._coloured(frames, painter, size, smoother)
+        def process(frames: Sequence[Frame]) -> list[Frame | Pixels]:
+            coloured = self._coloured(frames, painter, size, smoother, hands)
             self.frames_done += 0 if frames[0].lead_in else len(coloured)
             return coloured
 
@@ -76,17 +81,18 @@ class VideoRun:
         suffix = ".mp4" if segment else output_suffix(self.index, encoding.container)
         path = self.item.context.work_dir / f"colorized{suffix}"
         try:
-            work = transform_video(
-                self.item.files.target,
-                path,
-                index=self.index,
-                process=label_frames(process, asked.label, self.index),
-                batch=BATCH,
-                context=self.item.context,
-                encoding=encoding,
-                segment=segment,
-                lead_in=lead_in(asked),
-            )
+            with hands:
+                work = transform_video(
+                    self.item.files.target,
+                    path,
+                    index=self.index,
+                    process=label_frames(process, asked.label, self.index),
+                    batch=BATCH,
+                    context=self.item.context,
+                    encoding=encoding,
+                    segment=segment,
+                    lead_in=lead_in(asked),
+                )
         except CanceledError as stop:
             usage = self._usage(model, painter, self.frames_done)
             raise CanceledRunError(stop.detail, usage=usage) from stop
@@ -100,19 +106,31 @@ class VideoRun:
         painter: Painter,
         size: tuple[int, int],
         smoother: Smoother,
-    ) -> list[Pixels]:
+        hands: Executor,
+    ) -> list[Frame | Pixels]:
+        """Only the smoothing needs frames in order; the rest of a batch is done side by side."""
         asked, clock = typed(self.item.params), self.clock
         with clock.aside("shrink"):
-            subjects = [painter.look(ArrayRows(frame.pixels), size, ()) for frame in frames]
+            seen = (ArrayRows(frame.pixels) for frame in frames)
+            subjects = list(hands.map(lambda rows: painter.look(rows, size, ()), seen))
         painted = painter.paint(subjects, tile=asked.tile_size)
         clock.add("infer", sum(each.elapsed_ms for each in painted))
-        coloured = []
+
+        def join(frame: Frame, subject: Subject, colour: Colour) -> Frame | Pixels:
+            if frame.lead_in:
+                return frame
+            began = perf_counter()
+            coloured = _joined(frame, painter, subject, colour, asked)
+            # Of n side by side each counts for one n-th, as calls of a network do.
+            clock.add("join", (perf_counter() - began) * 1000 / self.lanes)
+            return coloured
+
+        joining = []
         for frame, subject, guess in zip(frames, subjects, painted, strict=True):
             with clock.stage("smooth"):
                 colour = smoother.next(subject.light, guess.colour, counts=not frame.lead_in)
-            with clock.stage("join"):
-                coloured.append(_joined(frame, painter, subject, colour, asked))
-        return coloured
+            joining.append(hands.submit(join, frame, subject, colour))
+        return [each.result() for each in joining]
 
     def _usage(self, model: ModelVersion, painter: Painter, frames: int) -> UsageReport:
         size = (self.index.width, self.index.height)
