@@ -136,7 +136,7 @@ def _arguments(
     source: Path, destination: Path, index: VideoIndex, options: dict[str, Any]
 ) -> list[str]:
     streams = [_pipe()["v:0"], *copied_tracks(source, index)]
-    output = ffmpeg.output(*streams, f"file:{destination}", **options, **copy_options(index.tracks))
+    output = ffmpeg.output(*streams, f"file:{destination}", **options, **copy_options(index))
     arguments: list[str] = output.compile(cmd=[*command(), "-y"])
     return arguments
 
@@ -149,9 +149,11 @@ def _part_arguments(destination: Path, options: dict[str, Any]) -> list[str]:
 
 def copied_tracks(source: Path, index: VideoIndex) -> list[Any]:
     """Return the sound and subtitles of a video as inputs of a command."""
-    if not index.tracks:
+    if not index.tracks and not index.has_chapters:
         return []
     original = ffmpeg.input(
         f"file:{source}", **reading(index.container.demuxer), **timestamps(index.container)
     )
-    return [original[str(track.position)] for track in index.tracks]
+    # Chapters are no stream: what may be missing opens the file for their sake.
+    names = [str(track.position) for track in index.tracks] or ["s?"]
+    return [original[name] for name in names]

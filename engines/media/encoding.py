@@ -1,7 +1,6 @@
 """How a result is stored: container, codec, quality; all decided here, nothing is run."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -179,16 +178,19 @@ def retiming(index: VideoIndex, first_pts: int, segment: Segment | None = None) 
     return f"setts=pts=PTS+({first_pts}):dts=DTS+({first_pts}):duration='{duration}'"
 
 
-def copy_options(tracks: Sequence[Track]) -> dict[str, str]:
+def copy_options(index: VideoIndex) -> dict[str, str]:
     """Return what carries sound, subtitles and chapters over as they are."""
     languages = {
         f"metadata:s:{place}": f"language={track.language}"
-        for place, track in enumerate(tracks, start=1)
+        for place, track in enumerate(index.tracks, start=1)
         if track.language
     }
-    # Descriptions may hold places and names; only what a player needs is carried over.
-    copied = {"c:a": "copy", "c:s": "copy", "map_chapters": "1"} if tracks else {}
-    return {**copied, "map_metadata": "-1", **languages, "disposition:v:0": "default"}
+    # Descriptions may hold places and names; only what a player needs is carried over: languages,
+    # and chapters with the titles it shows.
+    there = index.tracks or index.has_chapters
+    copied = {"c:a": "copy", "c:s": "copy", "map_chapters": "1"} if there else {}
+    dropped = {"map_metadata:g": "-1", "map_metadata:s": "-1"}
+    return {**copied, **dropped, **languages, "disposition:v:0": "default"}
 
 
 def file_options(index: VideoIndex, encoding: Encoding) -> dict[str, str | int | None]:

@@ -49,6 +49,7 @@ class VideoIndex:
     rotation: int  # degrees clockwise that were needed to show frames upright
     picture: Picture
     tracks: tuple[Track, ...]  # sound and subtitles
+    has_chapters: bool = False
     exact: bool = True  # False: some packets may be hidden, pts is an upper bound
     keys: tuple[int, ...] = ()  # pts of key frames, ascending; none where packets have no times
 
@@ -132,6 +133,7 @@ def index_video(path: Path, limits: MediaLimits | None = None) -> VideoIndex:
         rotation=described.rotation,
         picture=picture,
         tracks=described.tracks,
+        has_chapters=described.has_chapters,
         exact=every or codec not in _HIDING_CODECS,
         keys=_keys(packets, pts),
     )

@@ -185,7 +185,7 @@ def _write(
         *copied_tracks(source, index),
         f"file:{destination}",
         **{"c:v": "copy", "bsf:v": retiming(index, first_pts)},
-        **copy_options(index.tracks),
+        **copy_options(index),
         **file_options(index, encoding),
     )
     with Process(output.compile(cmd=[*command(), "-y"]), bounds=Bounds()) as process:

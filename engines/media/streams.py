@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _STREAM = re.compile(r"^(?:\[info\] )?  Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\((\w+)\))?: (.*)$")
+_CHAPTER = re.compile(r"^(?:\[info\] )?    Chapter #0:\d+: start ")
 _KIND = re.compile(r"(Video|Audio|Subtitle|Data|Attachment): ([\w.]+)")
 _PIXELS = re.compile(r", ([a-z][a-z0-9_]*)(?:\((.*?)\))?, (\d+)x(\d+)")
 _ROTATION = re.compile(r"Display Matrix: rotation of (-?\d+(?:\.\d+)?) degrees")
@@ -82,6 +83,7 @@ class Description:
     picture: Picture | None  # None: no stream with moving pictures
     rotation: int  # degrees that were applied clockwise to show the picture upright
     tracks: tuple[Track, ...]
+    has_chapters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class _Line:
 
 def describe(lines: Iterable[str]) -> Description:
     """Read the description of input 0 from ffmpeg's first messages."""
+    lines = list(lines)
     found = list(_streams(lines))
     moving = [line for line in found if line.kind == "Video" and "(attached pic)" not in line.text]
     tracks = tuple(
@@ -104,7 +107,9 @@ def describe(lines: Iterable[str]) -> Description:
         if line.kind in {"Audio", "Subtitle"}
     )
     picture = _picture(moving[0].text) if moving else None
-    return Description(len(found), picture, moving[0].rotation if moving else 0, tracks)
+    chapters = any(_CHAPTER.match(line) for line in lines)
+    rotation = moving[0].rotation if moving else 0
+    return Description(len(found), picture, rotation, tracks, chapters)
 
 
 def _streams(lines: Iterable[str]) -> Iterable[_Line]:

@@ -78,9 +78,16 @@ DERIVED = {
     "fast.mp4": ("constant.mp4", "", "-c copy -movflags +faststart"),
     "keyed_fragments.mp4": ("keyed.mp4", "", "-c copy -movflags +frag_keyframe+empty_moov"),
     "keyed_turned.mp4": ("keyed.mp4", "-display_rotation -90", "-c copy"),
+    "chapters.mkv": ("keyed_late.mkv", "", "-map 0 -c copy -map_metadata 0 CHAPTERS"),
+    "chapters_alone.mp4": ("silent.mp4", "", "-c copy CHAPTERS"),
     "keyed_cut.mp4": ("keyed_open.mp4", "-ss 0.9", "-c copy"),
     "copy.mkv": ("constant.mp4", "", "-c copy"),
 }
+CHAPTERS = (
+    ";FFMETADATA1\n"
+    "[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=700\ntitle=before\n"
+    "[CHAPTER]\nTIMEBASE=1/1000\nSTART=700\nEND=2000\ntitle=after\n"
+)
 SUBTITLES = "1\n00:00:00,200 --> 00:00:01,000\nhello\n"
 
 Clip = Callable[[str], Path]
@@ -97,6 +104,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """Make a clip of ``RECIPES`` or ``DERIVED`` by name, once."""
     folder = tmp_path_factory.mktemp("clips")
     (folder / "subtitles.srt").write_text(SUBTITLES)
+    (folder / "chapters.txt").write_text(CHAPTERS)
 
     def make(name: str) -> Path:
         path = folder / name
@@ -104,7 +112,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
             return path
         if name in DERIVED:
             origin, before, after = DERIVED[name]
-            ffmpeg(*before.split(), "-i", str(make(origin)), *after.split(), str(path))
+            inputs = [*before.split(), "-i", str(make(origin))]
+            if "CHAPTERS" in after:
+                inputs += ["-f", "ffmetadata", "-i", str(folder / "chapters.txt")]
+            ffmpeg(*inputs, *after.replace("CHAPTERS", "-map_chapters 1").split(), str(path))
         else:
             recipe = RECIPES[name].replace("SUBTITLES", str(folder / "subtitles.srt"))
             ffmpeg(*recipe.split(), str(path))

@@ -242,3 +242,21 @@ def test_a_canceled_join_leaves_nothing(clip, tmp_path):
             context=Stopped(),
         )
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["chapters.mkv", "chapters_alone.mp4"])
+def test_chapters_and_subtitles_are_those_of_the_source(clip, packets, make, tmp_path, name):
+    def chapters(path):
+        told = make("-i", str(path), "-f", "ffmetadata", "-").decode()
+        return [line for line in told.splitlines() if line.split("=")[0] in {"END", "title"}]
+
+    source = clip(name)
+    parts, _ = parts_of(source, tmp_path, most=3)
+    for result in (whole(source, tmp_path), joined(source, parts, tmp_path)):
+        assert [line for line in chapters(result) if "title" in line] == [
+            "title=before",
+            "title=after",
+        ]
+        assert len(chapters(result)) == 4
+        if index_video(source).tracks:
+            assert packets(source, "s") == packets(result, "s")
