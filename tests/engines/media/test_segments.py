@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.errors import CanceledError, EngineFaultError
-from engines.media.containers import AVI, MATROSKA, MP4, MPEGTS
+from engines.media.containers import AVI, MATROSKA, MP4, MPEGTS, WEBM
 from engines.media.encoding import Encoding
 from engines.media.index import VideoIndex, index_video
 from engines.media.segments import join_segments, plan_segments
@@ -260,3 +260,14 @@ def test_chapters_and_subtitles_are_those_of_the_source(clip, packets, make, tmp
         assert len(chapters(result)) == 4
         if index_video(source).tracks:
             assert packets(source, "s") == packets(result, "s")
+
+
+def test_parts_of_a_webm_are_joined_too(clip, packets, tmp_path):
+    """VP9 hides frames inside of packets; there is one packet for each that is shown."""
+    source, encoding = clip("keyed.webm"), Encoding(crf=0, container=WEBM)
+    parts, _ = parts_of(source, tmp_path, most=3, encoding=encoding)
+    result = joined(source, parts, tmp_path, encoding=encoding)
+    index = index_video(result)
+    assert (index.container, index.codec) == (WEBM, "vp9")
+    assert pictures(result) == pictures(whole(source, tmp_path, encoding=encoding))
+    assert packets(source, "a") == packets(result, "a")
