@@ -62,9 +62,12 @@ class StageClock:
         try:
             yield
         finally:
-            elapsed_ms = (perf_counter() - started) * 1000
-            with self._lock:
-                self._asides_ms[name] = self._asides_ms.get(name, 0.0) + elapsed_ms
+            self.add_aside(name, (perf_counter() - started) * 1000)
+
+    def add_aside(self, name: str, elapsed_ms: float) -> None:
+        """Add time around the compute that somebody else measured."""
+        with self._lock:
+            self._asides_ms[name] = self._asides_ms.get(name, 0.0) + elapsed_ms
 
     def add(self, name: str, elapsed_ms: float) -> None:
         """Add compute time that somebody else measured, e.g. ``runner.elapsed_ms``."""

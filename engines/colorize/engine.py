@@ -98,7 +98,7 @@ class Colorize:
         _check_video(asked)
         video = VideoRun.look(item, self._looker, clock, self._services.limits)
         chosen = self._model_of(item.model, asked, video.looked.kind)
-        loaded = load_painter(chosen, self._services)
+        loaded = load_lanes(chosen, self._services)
         clock.add_cold_start(loaded.cold_start_ms)
         return video.run(chosen, loaded.value, registry)
 

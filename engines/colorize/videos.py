@@ -1,7 +1,7 @@
 """Every frame of a video in colour, held still in time."""
 
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +15,7 @@ from engines.colorize.looking import Looked, Looker
 from engines.colorize.painters import Painter, Subject
 from engines.colorize.params import Chroma, ColorizeParams, Kind, typed
 from engines.colorize.report import video_work
+from engines.colorize.side_by_side import Side
 from engines.colorize.smoothing import Smoother, frames_to_settle
 from engines.errors import CanceledError
 from engines.manifest import ModelVersion
@@ -63,8 +64,14 @@ class VideoRun:
                     break
         return cls(item, index, looked, clock)
 
-    def run(self, model: ModelVersion, painter: Painter, registry: Registry) -> EngineResult:
-        """Colour every frame; raises ``CanceledRunError`` with the frames done until then."""
+    def run(
+        self, model: ModelVersion, painters: Sequence[Painter], registry: Registry
+    ) -> EngineResult:
+        """Colour every frame; raises ``CanceledRunError`` with the frames done until then.
+
+        Several painters, one for every thread, work side by side; see ``Sessions.lanes``.
+        """
+        painter = painters[0]
         asked = typed(self.item.params)
         size = looking_size(registry, model, asked, self.looked.kind)
         smoother = Smoother(asked.smoothing)
@@ -72,7 +79,7 @@ class VideoRun:
         hands = ThreadPoolExecutor(self.lanes, "colorize")
 
         def process(frames: Sequence[Frame]) -> list[Frame | Pixels]:
-            coloured = self._coloured(frames, painter, size, smoother, hands)
+            coloured = self._coloured(frames, Side(painters, hands), size, smoother)
             self.frames_done += 0 if frames[0].lead_in else len(coloured)
             return coloured
 
@@ -103,17 +110,16 @@ class VideoRun:
     def _coloured(
         self,
         frames: Sequence[Frame],
-        painter: Painter,
+        side: Side,
         size: tuple[int, int],
         smoother: Smoother,
-        hands: Executor,
     ) -> list[Frame | Pixels]:
         """Only the smoothing needs frames in order; the rest of a batch is done side by side."""
-        asked, clock = typed(self.item.params), self.clock
+        asked, clock, hands, painter = typed(self.item.params), self.clock, side.hands, side.first
         with clock.aside("shrink"):
             seen = (ArrayRows(frame.pixels) for frame in frames)
             subjects = list(hands.map(lambda rows: painter.look(rows, size, ()), seen))
-        painted = painter.paint(subjects, tile=asked.tile_size)
+        painted = side.paint(subjects, tile=asked.tile_size)
         clock.add("infer", sum(each.elapsed_ms for each in painted))
 
         def join(frame: Frame, subject: Subject, colour: Colour) -> Frame | Pixels:

@@ -64,11 +64,12 @@ class DetectEngine:
         asked, item = typed(params), RunItem(model, params, files, context)
         question = asked.question(inference_size(model, asked.size))
         clock = StageClock()
+        if files.target_info.kind is MediaKind.VIDEO:
+            lanes = load_lanes(model, self._services)
+            clock.add_cold_start(lanes.cold_start_ms)
+            return VideoRun(item, lanes.value, question, asked, clock).run(self._services.limits)
         loaded = load_detector(model, self._services)
         clock.add_cold_start(loaded.cold_start_ms)
-        if files.target_info.kind is MediaKind.VIDEO:
-            video = VideoRun(item, loaded.value, question, asked, clock)
-            return video.run(self._services.limits)
         runs = PictureRuns(
             loaded.value, self._services.limits, picture_key(model, asked, item.media)
         )

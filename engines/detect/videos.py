@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from engines.detect.detection import Detection, Pixels, Question
-from engines.detect.detector import Detector, detect_frames
+from engines.detect.detector import Detector
 from engines.detect.drawing import Painter
 from engines.detect.exports import Exports
 from engines.detect.params import DetectParams
 from engines.detect.report import result, usage
+from engines.detect.side_by_side import SideBySide
 from engines.detect.summary import FrameLog
 from engines.errors import CanceledError
 from engines.media.decode import Frame
@@ -41,7 +42,7 @@ class VideoRun:
     """One run's constant facts."""
 
     item: RunItem
-    detector: Detector
+    lanes: Sequence[Detector]  # one or more; see ``Sessions.lanes``
     question: Question
     asked: DetectParams
     clock: StageClock
@@ -52,12 +53,12 @@ class VideoRun:
             index = index_video(self.item.files.target, limits)
         folder = self.item.context.work_dir
         size = (index.width, index.height)
-        labels = self.detector.labels
+        labels = self.lanes[0].labels
         exports = Exports(self.asked.export, folder, size=size, labels=labels, many=True)
         log = FrameLog(folder / LOG_NAME)
         try:
-            with log, exports:
-                work, files = self._walk(index, log, exports)
+            with log, exports, SideBySide(self.lanes, self.question, self.clock) as detector:
+                work, files = self._walk(index, detector, log, exports)
         except CanceledError as stop:
             raise CanceledRunError(stop.detail, usage=self._usage(log.frames)) from stop
         listing = OutputFile(log.path, "application/json", LOG_NAME)
@@ -78,15 +79,14 @@ class VideoRun:
             frames,
             size=self.question.size,
             clock=self.clock,
-            execution=self.detector.execution,
+            execution=self.lanes[0].execution,
         )
 
     def _walk(
-        self, index: VideoIndex, log: FrameLog, exports: Exports
+        self, index: VideoIndex, detector: SideBySide, log: FrameLog, exports: Exports
     ) -> tuple[VideoWork, tuple[OutputFile, ...]]:
         def found_in(frames: Sequence[Frame]) -> list[list[Detection]]:
-            pixels = [frame.pixels for frame in frames]
-            answers = detect_frames(self.detector, pixels, self.question, self.clock)
+            answers = detector.detect([frame.pixels for frame in frames])
             for frame, found in zip(frames, answers, strict=True):
                 exports.add(f"{log.frames:06d}", found)
                 log.add(frame.pts_s, found)
