@@ -65,6 +65,9 @@ class Segment:
     end_pts: int | None  # the start of the next one; None: the last goes to the end
 
 
+STEM_LENGTH_MAX = 200  # characters; room for what an engine adds to a name
+
+
 @dataclass(frozen=True, slots=True)
 class InputFiles:
     """The inputs as local files, already checked by probing."""
@@ -73,6 +76,12 @@ class InputFiles:
     target_info: MediaInfo
     sources: tuple[Path, ...] = ()
     segment: Segment | None = None  # set: only this part of the video; see ``SegmentedEngine``
+    label: str | None = None  # what its sender called the target; None: as its file is called
+
+    @property
+    def stem(self) -> str:
+        """What results are named after: the target's name without its ending."""
+        return Path(self.label or self.target.name).stem[:STEM_LENGTH_MAX]
 
 
 @dataclass(frozen=True, slots=True)

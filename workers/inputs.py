@@ -44,6 +44,7 @@ class Inputs:
             target=self._path(self.target, folder),
             target_info=media_info(self.rows[self.target]),
             sources=tuple(self._path(source, folder) for source in self.sources),
+            label=self.rows[self.target].name,
         )
 
     def digests(self, file_ids: Sequence[str]) -> list[str]:

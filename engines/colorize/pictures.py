@@ -209,7 +209,7 @@ def _written(seen: Seen, coloured: Rows, alpha: Rows | None) -> tuple[OutputFile
     path = folder / f"colorized{ending}"
     label_rows(coloured, seen.asked.label, alpha=alpha)
     save_scan(scan, coloured, path, alpha=alpha)
-    stem = seen.item.files.target.stem
+    stem = seen.item.files.stem
     file = OutputFile(path=path, media_type=scan.result_type, name=f"{stem}-colorized{ending}")
     previews = write_previews(scan, coloured, folder, stem)
     _forget_samples(folder)

@@ -176,7 +176,7 @@ def lead_in(asked: ColorizeParams) -> int:
 def given_back(item: RunItem, path: Path, work: VideoWork) -> OutputFile:
     """The video in colour, named after its source."""
     assert work.container is not None  # noqa: S101 - it was encoded
-    name = f"{item.files.target.stem}-colorized{path.suffix}"
+    name = f"{item.files.stem}-colorized{path.suffix}"
     return OutputFile(path, work.container.media_type, name)
 
 

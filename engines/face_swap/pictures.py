@@ -73,7 +73,7 @@ class PictureRun:
         )
 
     def _save(self, picture: Picture) -> OutputFile:
-        name = f"{self.item.files.target.stem}-swapped"
+        name = f"{self.item.files.stem}-swapped"
         with self.tools.clock.clock.aside("encode"):
             picture = label_picture(picture, typed(self.item.params).label)
             return save_picture(picture, self.item.context.work_dir, stem="swapped", name=name)

@@ -127,7 +127,7 @@ class VideoRun:
 def given_back(item: RunItem, path: Path, work: VideoWork) -> OutputFile:
     """The video with other faces, named after its source."""
     assert work.container is not None  # noqa: S101 - it was encoded
-    name = f"{item.files.target.stem}-swapped{path.suffix}"
+    name = f"{item.files.stem}-swapped{path.suffix}"
     return OutputFile(path, work.container.media_type, name)
 
 
