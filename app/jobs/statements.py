@@ -57,6 +57,7 @@ CLAIM_MANY = text(
     """  # noqa: S608 - constants
 )
 
+# What has no lease any more, because its segments have theirs, gets none by a late renewal.
 RENEW = text(
     """
     UPDATE job SET
@@ -66,6 +67,7 @@ RENEW = text(
         progress_unit = coalesce(:unit, progress_unit),
         progress_fps = coalesce(:fps, progress_fps)
     WHERE id = :job_id AND attempt = :attempt AND status = ANY(:leased)
+        AND lease_expires_at IS NOT NULL
     RETURNING cancel_requested_at IS NOT NULL
     """
 )

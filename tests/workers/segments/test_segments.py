@@ -9,6 +9,7 @@ import pytest
 
 from app.jobs import segment_joins, segments
 from app.jobs.errors import StaleFenceError
+from app.jobs.lifecycle import renew as renew_job
 from app.jobs.record import Progress
 from app.jobs.states import JobStatus
 from tests.workers.segments.cinema import WORKER, Cinema
@@ -49,6 +50,13 @@ def test_a_job_in_segments_has_no_lease_and_nobody_rescues_it(cinema: Cinema) ->
     sweep_promises(cinema.services)
     assert cinema.job(job_id)["status"] == "processing"
     assert cinema.start(job_id) is None  # a late message of the job itself
+
+
+def test_a_late_renewal_by_who_cut_the_video_gives_the_job_no_lease_back(cinema: Cinema) -> None:
+    job_id = cinema.cut()
+    with pytest.raises(StaleFenceError), cinema.platform.sessions.begin() as session:
+        renew_job(session, job_id=job_id, attempt=1, lease_s=LEASE_S)
+    assert cinema.job(job_id)["lease_expires_at"] is None
 
 
 def test_segments_count_themselves_and_only_then_the_job_can_be_finalized(cinema: Cinema) -> None:
