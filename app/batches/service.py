@@ -102,15 +102,17 @@ def create(
 def request_cancel(session: Session, *, tenant_id: str, batch_id: str) -> None:
     """Make no more jobs of this batch; ``app.jobs.canceling`` ends those that are made.
 
-    Asking twice is fine.
+    Asking twice is fine, also after the end.
 
     Raises:
         NotFoundError: code ``batch_not_found``.
-        ConflictError: code ``batch_finished``.
+        ConflictError: code ``batch_finished``; it ended without being canceled.
     """
     who = {"batch_id": batch_id, "tenant_id": tenant_id}
     if session.execute(_CANCEL, who).one_or_none() is None:
-        get(session, tenant_id=tenant_id, batch_id=batch_id)
+        ended = get(session, tenant_id=tenant_id, batch_id=batch_id)
+        if ended.cancel_requested_at is not None:
+            return
         detail = "The batch has finished; there is nothing to cancel."
         raise ConflictError(detail, code="batch_finished")
     session.execute(_CANCEL_WAITING, {"batch_id": batch_id})

@@ -115,7 +115,8 @@ def test_face_fusion_by_compute_time_is_held_at_its_ceiling_and_charged_as_measu
     with Client.connect(platform.dev["base_url"], key) as client:
         body = body_of(ask, client) | {"consent": True}
         done = settle(client, body)
-    assert done["quote"] == {"tokens": 115, "max_tokens": 115, "rate_card": "facefusion-gpu@3"}
+    price = {"tokens": 115, "max_tokens": 115, "rate_card": "facefusion-gpu@3"}
+    assert done["quote"] == {**price, "multipliers": []}
     stages = done["usage"]["stages"]
     weights = {"detect": 1 / 20, "embed": 2 / 30, "swap": 3 / 60, "blend": 1 / 10}
     worth = sum(ms * weights.get(stage, 3 / 60) for stage, ms in stages.items())
