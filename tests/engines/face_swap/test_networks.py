@@ -1,8 +1,20 @@
 """The learned models through the whole engine, on stubs with their exact inputs and outputs."""
 
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+
+from engines.errors import InvalidInputError
+from engines.spec import InputMedia, MediaInfo, MediaKind
+from engines.weights import WeightsError
+from tests.engines.face_swap.conftest import engine_of
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "peers"))
+
+import face_networks
 
 
 def changed(result, target: np.ndarray) -> np.ndarray:
@@ -104,3 +116,43 @@ def test_several_photographs_of_one_person_are_averaged(run, astronaut, hopper, 
     assert both.data["source"]["pictures"] == [0, 2]  # the cat shows nobody
     assert one.data["source"]["pictures"] == [0]
     assert changed(both, cv2.imread(str(one.files[0].path))).any()
+
+
+@pytest.fixture
+def ghost(stub_registry, tmp_path):
+    """GHOST as an operator brings it: its generator, and then the network that converts vectors."""
+    registry = stub_registry()
+    registry.add("ghost-2", face_networks.swapper(tmp_path / "g.onnx"), licence="Apache-2.0")
+    converter = face_networks.converter(tmp_path / "c.onnx")
+    return registry, lambda: registry.add("crossface-ghost", converter, licence="Apache-2.0")
+
+
+def test_ghost_needs_its_converter_and_runs_with_it(run, ghost, astronaut, hopper):
+    registry, add_converter = ghost
+    with pytest.raises(WeightsError, match="models add crossface-ghost"):
+        run(astronaut, hopper, model="ghost-2", registry=registry)
+    add_converter()
+    result = run(astronaut, hopper, model="ghost-2", registry=registry)
+    assert result.data["model"] == "ghost-2@1"
+    assert result.data["embedder"] == "w600k_r50@1"
+    assert changed(result, astronaut).any()
+    registry.sessions.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "code"),
+    [
+        ("crossface-ghost", {}, "model_unsuitable"),
+        ("classical", {"pixel_boost": 256}, "option_unsupported"),
+        ("ghost-1", {"pixel_boost": 384}, "option_unsupported"),
+        ("inswapper-128", {"pixel_boost": 1024}, "option_unsupported"),
+        ("classical", {"quality": "low"}, "option_unsupported"),
+    ],
+)
+def test_what_a_model_cannot_is_refused_before_the_run(stubs, name, params, code):
+    info = MediaInfo(MediaKind.IMAGE, "image/png", 1, 640, 480)
+    engine = engine_of(stubs)
+    wanted = engine.params_model.model_validate(params)
+    with pytest.raises(InvalidInputError) as caught:
+        engine.plan(stubs.resolve("face-swap", name), wanted, InputMedia(info, (info,)))
+    assert caught.value.code == code
