@@ -16,7 +16,7 @@ from engines.errors import EngineError
 from engines.local_runs import LocalRuns, Ran
 from engines.media.provenance import read_origin
 from engines.progress_bar import RunBar
-from engines.registry import Registry, open_registry
+from engines.registry import Registry, Services, open_registry
 from engines.targets import expand
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -128,6 +128,23 @@ def origin(*, paths: tuple[Path, ...]) -> None:
                 }
             )
         )
+
+
+@main.command(short_help="The face of a picture as the embedders here see it.")
+@click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def identify(registry: Registry, *, picture: Path) -> None:
+    """Print the vector of the face of PICTURE by embedder, as one line of JSON."""
+    # The other commands start without an engine's networks.
+    from engines.face_swap import identity  # noqa: PLC0415
+
+    services = Services(registry=registry, sessions=registry.sessions, limits=registry.limits)
+    try:
+        found = identity.identify(services, picture)
+    except EngineError as error:
+        click.echo(json.dumps({"error": {"code": error.code, "detail": error.detail}}))
+        sys.exit(1)
+    click.echo(json.dumps({"vectors": {name: each.tolist() for name, each in found.items()}}))
 
 
 def _with_bar(runs: LocalRuns, paths: list[Path]) -> list[Ran]:

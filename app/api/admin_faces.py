@@ -1,7 +1,7 @@
 """``/v1/admin/blocked-faces`` and the erasure of a tenant's embeddings. Admin keys only."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 from apiflask import APIBlueprint, EmptySchema
 from flask import Response, request
@@ -9,10 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import admins_only, current_operator, current_principal
 from app.api.embeddings import ErasureObject
+from app.api.gates import place_in
 from app.api.idempotency import bind, earlier_resource, requested
+from app.api.parts import one_file, one_text, only_parts
 from app.api.replies import ListQuery, moment, page, reply
 from app.api.schemas import Document, Listing
 from app.api.services import services, utc_now
+from app.api.validation import validated
+from app.errors import InvalidRequestError
 from app.faces.blocklist import (
     LENGTHS,
     MODEL_LENGTH_MAX,
@@ -23,11 +27,20 @@ from app.faces.blocklist import (
     unblock,
 )
 from app.faces.embeddings import erase
+from app.faces.identification import identify_apart
 from app.faces.models import BlockedFace
+from app.files.service import copy_bounded
+from app.jobs.spec import Text
+from app.json_body import load
 from app.tenants.service import get_tenant
+from engines.spec import MediaKind
 
 blueprint = APIBlueprint("admin_faces", __name__, url_prefix="/v1/admin", tag="Admin")
 blueprint.before_request(admins_only)
+
+FIELDS = ("reason", "threshold")
+GATE_WAIT_S = 5.0
+BUSY = "Other networks are being tried. Send the request again in a moment."
 
 
 class BlockRequest(BaseModel):
@@ -42,6 +55,17 @@ class BlockRequest(BaseModel):
         max_length=LENGTHS.stop - 1, description="its embedding; see `pixelmeter admin faces`"
     )
     reason: str = Field(max_length=TEXT_LENGTH_MAX)
+    threshold: int | float = Field(
+        THRESHOLD, description="cosine from which on a face counts as this one"
+    )
+
+
+class PictureForm(BaseModel):
+    """What comes with a picture."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    reason: Text = Field(max_length=TEXT_LENGTH_MAX)
     threshold: int | float = Field(
         THRESHOLD, description="cosine from which on a face counts as this one"
     )
@@ -99,6 +123,73 @@ def add(wanted: BlockRequest) -> Response:
             bind(session, owner=owner, idempotency=key, resource_id=face.id)
         document = _view(face)
     return reply(document, 201)
+
+
+@blueprint.post("/blocked-faces/pictures")
+@blueprint.output(BlockedFaceList, status_code=201)
+@blueprint.doc(
+    extensions={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "picture": {"type": "string", "format": "binary"},
+                            **{name: {"type": "string"} for name in FIELDS},
+                        },
+                        "required": ["picture", "reason"],
+                        "additionalProperties": False,
+                    }
+                }
+            },
+        }
+    }
+)
+def add_picture() -> Response:
+    """Block the face of a picture for every embedder whose weights are on the API's machine.
+
+    The picture is not kept. Block it again after bringing another embedder.
+    """
+    kit = services()
+    only_parts(files=("picture",), fields=FIELDS)
+    part, wanted = one_file("picture"), validated(PictureForm, _fields())
+    with kit.storage.scratch() as path:
+        copy_bounded(cast(BinaryIO, part.stream), path, max_bytes=kit.settings.max_upload_bytes)
+        probed = kit.prober(path)
+        if probed.kind is not MediaKind.IMAGE:
+            detail = "Send a picture of the face, not a video."
+            raise InvalidRequestError(detail, code="unsupported_media")
+        with place_in(kit.trials, wait_s=GATE_WAIT_S, detail=BUSY, retry_after_s=15):
+            vectors = identify_apart(kit.settings, path)
+    now = utc_now()
+    with kit.unit_of_work() as session:
+        made = [
+            block(
+                session,
+                kit.box,
+                model=model,
+                vector=vector,
+                reason=wanted.reason,
+                threshold=wanted.threshold,
+                actor=current_operator(),
+                now=now,
+            )
+            for model, vector in vectors.items()
+        ]
+        documents = [_view(face) for face in made]
+    return reply({"data": documents, "next_cursor": None, "has_more": False}, 201)
+
+
+def _fields() -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for name in FIELDS:
+        content = one_text(name)
+        if content is not None:
+            is_number = name == "threshold"
+            document[name] = load(content) if is_number else content.decode("utf-8", "replace")
+    return document
 
 
 @blueprint.delete("/blocked-faces/<face_id>")

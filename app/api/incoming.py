@@ -24,7 +24,14 @@ MULTIPART_OVERHEAD_BYTES = 64 * KIB  # boundaries and part headers beside the fi
 RECHARGE_FILES = frozenset({"admin_recharges.bulk"})
 PIECES = frozenset({"uploads.create", "uploads.append", "uploads.overridden"})
 UPLOADS = frozenset(
-    {"files.upload", "jobs.create", "yolo.detect", "face_swap.swap", "own_models.upload"}
+    {
+        "files.upload",
+        "jobs.create",
+        "yolo.detect",
+        "face_swap.swap",
+        "admin_faces.add_picture",
+        "own_models.upload",
+    }
 )
 INLINE = frozenset(
     {"jobs.create", "quotes.quote", "estimates.create", "batches.create", "yolo.detect"}

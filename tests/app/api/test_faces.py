@@ -1,14 +1,20 @@
 """What is kept of faces, over HTTP: seen and erased by tenants, blocked by operators."""
 
 import json
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.api.services import Services
+from app.api.services import EXTENSION, Services
 from app.faces import embeddings
+from app.faces.blocklist import load
+from engines.face_swap.identity import identify
+from engines.registry import Services as EngineServices
+from engines.registry import open_registry
 from tests.app.api.callers import Caller, assert_problem
 from tests.app.api.test_openapi import fits
 
@@ -123,3 +129,67 @@ def test_a_number_that_is_not_finite_is_refused_before_anything_looks_at_it(admi
     body = json.dumps({**FACE, "vector": [float("nan")] * 64})
     answer = admin.post("/v1/admin/blocked-faces", data=body, content_type="application/json")
     assert_problem(answer, status=400, code="json_number_not_finite")
+
+
+def form(content: bytes, **fields: str):
+    parts = [
+        f'--mark\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    head = b'--mark\r\nContent-Disposition: form-data; name="picture"; filename="a.jpg"\r\n\r\n'
+    data = b"".join(parts) + head + content + b"\r\n--mark--\r\n"
+    return {"data": data, "content_type": "multipart/form-data; boundary=mark"}
+
+
+PICTURES = "/v1/admin/blocked-faces/pictures"
+
+
+@pytest.fixture
+def with_weights(app, kit, model_mirror):
+    """The API beside the weights that tell faces apart."""
+    settings = replace(kit.settings, model_mirror=str(model_mirror))
+    app.extensions[EXTENSION] = replace(app.extensions[EXTENSION], settings=settings)
+
+
+@pytest.mark.usefixtures("with_weights")
+def test_a_face_is_blocked_by_its_picture_for_every_embedder_here(
+    request, admin, portrait, model_mirror, tmp_path
+):
+    app, kit, sessions = map(request.getfixturevalue, ("app", "kit", "sessions"))
+    made = admin.post(PICTURES, **form(portrait, reason="asked for", threshold="0.6"))
+    assert made.status_code == 201, made.text
+    fits(app, made)
+    models = [face["model"] for face in made.json["data"]]
+    assert len(models) == len(set(models)) >= 1
+    assert {face["threshold"] for face in made.json["data"]} == {0.6}
+    path = tmp_path / "portrait.jpg"
+    path.write_bytes(portrait)
+    registry = open_registry(store=tmp_path / "models", mirror=str(model_mirror))
+    found = identify(EngineServices(registry, registry.sessions, registry.limits), path)
+    with sessions() as session:
+        assert all(load(session, kit.box, model=name).holds(found[name]) for name in models)
+    assert admin.post(PICTURES, **form(black(), reason="x")).json["code"] == "no_face_found"
+
+
+def black() -> bytes:
+    return cv2.imencode(".png", np.zeros((200, 200, 3), dtype=np.uint8))[1].tobytes()
+
+
+def test_without_weights_a_picture_cannot_be_blocked(admin, portrait):
+    answer = admin.post(PICTURES, **form(portrait, reason="asked for"))
+    assert_problem(answer, status=422, code="weights_missing")
+
+
+def test_what_is_wrong_with_a_picture_is_told(caller, admin, portrait):
+    wrong = {
+        "missing_part": admin.post(PICTURES, data={"reason": "x"}),
+        "unsupported_media": admin.post(PICTURES, **form(b"<html>", reason="x")),
+        "unknown_part": admin.post(PICTURES, **form(portrait, reason="x", model="net@1")),
+        "invalid_request": admin.post(PICTURES, **form(portrait)),
+        "json_invalid": admin.post(PICTURES, **form(portrait, reason="x", threshold="high")),
+        "admin_key_required": caller.post(PICTURES, **form(portrait, reason="x")),
+    }
+    assert {code: answer.json["code"] for code, answer in wrong.items()} == {
+        code: code for code in wrong
+    }
+    assert admin.get("/v1/admin/blocked-faces").json["data"] == []
