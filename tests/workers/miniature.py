@@ -149,8 +149,8 @@ class Platform:
             session.commit()
         return str(submitted.job["id"])
 
-    def submit_batch(self, items: int, **fields: Any) -> str:
-        """Keep a batch of so many jobs for the last uploaded file, and make all of them."""
+    def submit_batch(self, items: int, *, make: bool = True, **fields: Any) -> str:
+        """Keep a batch of so many jobs for the last uploaded file, and make all of them or none."""
         body = {
             "cache": False,
             "engine": "detect",
@@ -174,7 +174,7 @@ class Platform:
             batch_id = batches.create(
                 session, box=self.services.box, intake=intake, caller=self.caller, order=order
             )
-            while make_jobs(session, batch_id=batch_id):
+            while make and make_jobs(session, batch_id=batch_id):
                 pass
         return batch_id
 

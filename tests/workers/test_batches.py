@@ -74,7 +74,21 @@ def test_a_batch_ends_when_its_last_job_is_settled(platform: Platform) -> None:
     platform.reconcile()
 
 
-def test_what_a_crash_left_of_a_batch_is_made_and_ended(platform: Platform) -> None:
+def test_jobs_that_a_crash_left_unmade_are_made_and_ended(platform: Platform) -> None:
+    batch_id = platform.submit_batch(5, make=False, webhook=HOOK)
+    assert platform.scalar("SELECT count(*) FROM job") == 0
+    tend(platform.services)
+    tend(platform.services)
+    assert platform.scalar("SELECT count(*) FROM billing.hold") == 5
+    run_all(platform, batch_id)
+    drain(platform.services)
+    tend(platform.services)
+    (event,) = events(platform)
+    assert event["data"]["counts"]["succeeded"] == 5
+    platform.reconcile()
+
+
+def test_what_a_crash_left_of_canceling_is_canceled_and_ended(platform: Platform) -> None:
     batch_id = platform.submit_batch(4, webhook=HOOK)
     platform.change(
         "UPDATE batch SET cancel_requested_at = now() WHERE id = :id", id=batch_id

@@ -264,6 +264,28 @@ def test_the_same_key_makes_one_batch(
     assert_problem(answer, status=409, code="idempotency_mismatch")
 
 
+def test_one_key_sent_at_once_by_many_holds_once(
+    app: APIFlask, caller: Caller, file_id: str, sessions: sessionmaker[Session]
+) -> None:
+    answers: list[tuple[int, str]] = []
+
+    def send() -> None:
+        own = Caller(app.test_client(), caller.key, caller.tenant_id)
+        answer = own.post(PATH, json=body(file_id), headers={"Idempotency-Key": "same"})
+        answers.append((answer.status_code, answer.json.get("id") or answer.json["code"]))
+
+    threads = [threading.Thread(target=send) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = {told for status, told in answers if status == 202}
+    assert len(made) == 1
+    assert {told for status, told in answers if status != 202} <= {"idempotency_in_progress"}
+    assert count(sessions, "batch") == 1
+    assert count(sessions, "billing.hold") == 3
+
+
 def test_a_crash_between_chunks_loses_nothing_and_holds_nothing_twice(
     caller: Caller,
     file_id: str,
