@@ -137,7 +137,6 @@ def test_a_tenant_may_have_a_card_of_its_own(catalog: Catalog, priced: Session) 
         ({"params": {"a/b~c": 1}}, "invalid_params", "/params/a~1b~0c"),
         ({"params": {"img_size": 33}}, "invalid_params", "/params/img_size"),
         ({"media": InputMedia(_picture(), (_picture(),))}, "wrong_source_count", "/input/source"),
-        ({"engine": "face-swap", "media": InputMedia(VIDEO)}, "unsupported_media", "/input/target"),
         ({"engine": "face-swap"}, "wrong_source_count", "/input/source"),
         ({"media": InputMedia(_picture(8000, 6000))}, "image_too_large", "/input/target"),
         ({"media": InputMedia(_picture(30_000, 100))}, "image_too_large", "/input/target"),
