@@ -93,8 +93,9 @@ _SHARES = text(
              AND lease_expires_at IS NOT NULL)
         + (SELECT count(*) FROM job
            WHERE tenant_id = t.id AND status = 'queued' AND dispatched_at IS NOT NULL)
-        + (SELECT count(*) FROM segment WHERE tenant_id = t.id AND (status = 'running'
-               OR status = 'waiting' AND dispatched_at IS NOT NULL))
+        + (SELECT count(*) FROM segment WHERE tenant_id = t.id AND status = 'running')
+        + (SELECT count(*) FROM segment
+           WHERE tenant_id = t.id AND status = 'waiting' AND dispatched_at IS NOT NULL)
         AS in_flight
     FROM tenant t LEFT JOIN dispatch_clock c ON c.tenant_id = t.id WHERE t.id = ANY(:tenants)
     """
