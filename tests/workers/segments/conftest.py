@@ -1,5 +1,6 @@
 """A platform whose engine takes videos apart, and a video that can be cut in eight."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from engines.media.ffmpeg import command
 from tests.workers.miniature import Platform
 from tests.workers.segments.cinema import Cinema, settings_with_digest
 
@@ -22,10 +24,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_clip(path: Path, *, frames: int, side: int = 64, seed: int = 7) -> Path:
-    import subprocess
-
-    from engines.media.ffmpeg import command
-
     noise = np.random.default_rng(seed).integers(0, 255, (frames, 8, 8, 3), dtype=np.uint8)
     pictures = [
         cv2.resize(each, (side, side), interpolation=cv2.INTER_NEAREST).tobytes() for each in noise

@@ -383,8 +383,7 @@ def test_a_job_that_ended_leaves_nothing_even_if_its_last_worker_died_before_cle
     assert cinema.objects() != cinema.known_objects()
     assert clean_ended(cinema.services) == 8
     assert clean_ended(cinema.services) == 0
-    drain_nothing = cinema.settle(job_id)
-    assert drain_nothing["charged"] == 32_000_000
+    assert cinema.settle(job_id)["charged"] == 32_000_000
     cinema.assert_nothing_is_left()
 
 
