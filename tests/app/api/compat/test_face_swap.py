@@ -161,38 +161,36 @@ def test_without_a_balance_it_is_402_and_nothing_is_kept(pauper, portrait, trace
     assert traces.look() == before
 
 
-@pytest.mark.parametrize(
-    ("files", "fields", "refusal"),
-    [
-        (("target",), {}, (400, "missing_part")),
-        (("source",), {}, (400, "missing_part")),
-        ((), {}, (400, "missing_part")),
-        (("source", "source", "target"), {}, (400, "duplicate_part")),
-        (("source", "target", "face"), {}, (400, "unknown_part")),
-        (FILES, {"level": "2"}, (400, "unknown_part")),
-        (FILES, {"enhance_level": "4"}, (422, "invalid_params")),
-        (FILES, {"enhance_level": "-1"}, (422, "invalid_params")),
-        (FILES, {"enhance_level": "2.5"}, (422, "invalid_request")),
-        (FILES, {"enhance_level": "true"}, (422, "invalid_request")),
-        (FILES, {"enhance_level": "high"}, (400, "json_invalid")),
-        (FILES, {"enhance_level": ""}, (400, "json_empty")),
-        (FILES, {"token_quota": "-1"}, (422, "invalid_request")),
-        (FILES, {"token_quota": "NaN"}, (400, "json_number_not_finite")),
-        (FILES, {"token_quota": "1e400"}, (400, "json_number_not_finite")),
-        (FILES, {"token_quota": "0.0000001"}, (422, "invalid_request")),
-        (FILES, {"consent": "yes"}, (400, "json_invalid")),
-        (FILES, {"consent": "1"}, (422, "invalid_request")),
-        (FILES, {"consent": "false"}, (422, "consent_required")),
-        (FILES, {"model": "nobody"}, (422, "unknown_model")),
-        (FILES, {"model": "a\x00b"}, (422, "invalid_request")),
-    ],
-)
-def test_what_is_wrong_is_told_and_leaves_nothing(request, files, fields, refusal):
-    caller, portrait, traces = map(request.getfixturevalue, ("caller", "portrait", "traces"))
-    status, code = refusal
+WRONG = [
+    (("target",), {}, (400, "missing_part")),
+    (("source",), {}, (400, "missing_part")),
+    ((), {}, (400, "missing_part")),
+    (("source", "source", "target"), {}, (400, "duplicate_part")),
+    (("source", "target", "face"), {}, (400, "unknown_part")),
+    (FILES, {"level": "2"}, (400, "unknown_part")),
+    (FILES, {"enhance_level": "4"}, (422, "invalid_params")),
+    (FILES, {"enhance_level": "-1"}, (422, "invalid_params")),
+    (FILES, {"enhance_level": "2.5"}, (422, "invalid_request")),
+    (FILES, {"enhance_level": "true"}, (422, "invalid_request")),
+    (FILES, {"enhance_level": "high"}, (400, "json_invalid")),
+    (FILES, {"enhance_level": ""}, (400, "json_empty")),
+    (FILES, {"token_quota": "-1"}, (422, "invalid_request")),
+    (FILES, {"token_quota": "NaN"}, (400, "json_number_not_finite")),
+    (FILES, {"token_quota": "1e400"}, (400, "json_number_not_finite")),
+    (FILES, {"token_quota": "0.0000001"}, (422, "invalid_request")),
+    (FILES, {"consent": "yes"}, (400, "json_invalid")),
+    (FILES, {"consent": "1"}, (422, "invalid_request")),
+    (FILES, {"consent": "false"}, (422, "consent_required")),
+    (FILES, {"model": "nobody"}, (422, "unknown_model")),
+    (FILES, {"model": "a\x00b"}, (422, "invalid_request")),
+]
+
+
+def test_what_is_wrong_is_told_and_leaves_nothing(caller, portrait, traces: Traces):
     before = traces.look()
-    answer = caller.post(PATH, **form(portrait, files=files, **{"consent": "true", **fields}))
-    assert_problem(answer, status=status, code=code)
+    for files, fields, (status, code) in WRONG:
+        answer = caller.post(PATH, **form(portrait, files=files, **{"consent": "true", **fields}))
+        assert_problem(answer, status=status, code=code)
     assert traces.look() == before
 
 
