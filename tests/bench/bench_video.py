@@ -207,6 +207,7 @@ def _engine(
         "infer_cpu_s": round(rows.cpu("infer"), 3),
         "ideal_s": round(ideal_s, 3),
         "ratio": round(rows.wall("job") / ideal_s, 3),
+        "cpu_ratio": round(rows.cpu("job") / (rows.cpu("transcode") + rows.cpu("infer")), 3),
     }
 
 
@@ -249,6 +250,7 @@ def _told(report: dict[str, Any]) -> list[str]:
     rows += [f"  {report['picture_files']:.1f} times as fast as picture files, aim 8"]
     for name, told in report["engines"].items():
         whole = f"(decode + infer + encode) / cores = {told['ideal_s']:.2f} s, aim at most 1.25"
+        whole += f"; by processor time {told['cpu_ratio']:.2f}"
         rows.append(f"  {name}: {told['wall_s']:.2f} s, {told['ratio']:.2f} of {whole}")
     return rows
 
