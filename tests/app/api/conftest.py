@@ -1,6 +1,6 @@
 """The whole API in this process, on a real PostgreSQL; tenants with keys and tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.api import create_app
 from app.api.services import EXTENSION, Services
+from app.batches import completion
 from app.files.prober import Prober
 from app.secret_box import SecretBox
 from app.settings import Settings, load_settings
@@ -147,3 +148,20 @@ def file_id(caller: Caller, photo: bytes) -> str:
 @pytest.fixture
 def traces(sessions: sessionmaker[Session], tmp_path: Path) -> Traces:
     return Traces(sessions, tmp_path / "files")
+
+
+@pytest.fixture
+def end(kit: Services, sessions: sessionmaker[Session]) -> Callable[[], int]:
+    """End what is over, as the billing worker does."""
+    desk = completion.Desk(kit.storage, kit.links, kit.box)
+
+    def run() -> int:
+        with sessions() as session:
+            over = completion.over(session)
+        ended = 0
+        for batch_id in over:
+            with sessions.begin() as session:
+                ended += completion.finish(session, desk, batch_id=batch_id)
+        return ended
+
+    return run
