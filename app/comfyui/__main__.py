@@ -6,8 +6,9 @@ import sys
 
 from aiohttp import web
 
-from app.comfyui.port import open_port
+from app.comfyui.port import Port, open_port
 from app.comfyui.server import create_app
+from app.errors import ProblemError
 from app.local.layout import Layout
 from app.local.state import read_json
 from app.settings import Settings, load_settings
@@ -33,10 +34,18 @@ def main() -> int:
             "or start the port with `pixelmeter up`."
         )
     port = open_port(settings, key=key)
-    with port.work() as (_, caller):
-        logger.info("prompts become jobs of %s", caller.tenant_id)
+    _say_whose(port)
     web.run_app(create_app(port), host=options.host, port=options.port, print=None, access_log=None)
     return 0
+
+
+def _say_whose(port: Port) -> None:
+    """A key that is refused keeps nothing from starting: every request is told why."""
+    try:
+        with port.work() as (_, caller):
+            logger.info("prompts become jobs of %s", caller.tenant_id)
+    except ProblemError as error:
+        logger.error("the key of this port is refused: %s", error.detail)  # noqa: TRY400 - no stack
 
 
 def _demo_key(settings: Settings) -> str | None:

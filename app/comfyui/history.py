@@ -15,7 +15,12 @@ def queue_item(prompt: Prompt) -> list[Any]:
     """``[number, prompt_id, graph, extra_data, [output ids]]``."""
     row = prompt.row
     outputs = [each.node for each in prompt.outputs]
-    return [row["number"], prompt.id, row["graph"], row["extra_data"], outputs]
+    return [shown_number(row["number"]), prompt.id, row["graph"], row["extra_data"], outputs]
+
+
+def shown_number(number: float) -> int | float:
+    """A whole one without a point, as ComfyUI counts."""
+    return int(number) if number == int(number) else number
 
 
 def queue_view(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:

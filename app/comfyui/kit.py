@@ -1,5 +1,6 @@
 """What the handlers share, and how they ask the database: always in a thread."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,8 @@ class Kit:
     threads: Threads
     sockets: Sockets
     watcher: Watcher
+    # Of pictures that are taken in or made: some threads are always left for quick questions.
+    pictures: asyncio.Semaphore
 
     async def ask(self, work: Callable[[Session, Caller], Answer]) -> Answer:
         """One transaction of the port's tenant, in a thread."""

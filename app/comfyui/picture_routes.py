@@ -25,7 +25,8 @@ async def upload(request: web.Request) -> web.Response:
         wanted = await read_upload(
             request, stream, kit.threads, max_bytes=kit.port.max_upload_bytes
         )
-        place = await kit.threads.run(partial(_store, kit.port, wanted))
+        async with kit.pictures:
+            place = await kit.threads.run(partial(_store, kit.port, wanted))
     return web.json_response(
         {"name": place.name, "subfolder": place.subfolder, "type": place.folder}
     )
@@ -58,7 +59,8 @@ async def view(request: web.Request) -> web.StreamResponse:
     if wanted.is_plain:
         return await _streamed(request, kit, file, label)
     storage = kit.port.storage
-    body, media_type = await kit.threads.run(partial(rendered, storage, file, wanted))
+    async with kit.pictures:
+        body, media_type = await kit.threads.run(partial(rendered, storage, file, wanted))
     return web.Response(body=body, content_type=media_type, headers={"Content-Disposition": label})
 
 

@@ -17,6 +17,7 @@ from app.comfyui import files, reading
 from app.comfyui.asked import Asked
 from app.comfyui.errors import PromptError, error_body, refusal_body
 from app.comfyui.graph import Graph, parse
+from app.comfyui.history import shown_number
 from app.comfyui.names import Place
 from app.comfyui.pictures import Colouring
 from app.comfyui.planning import Planned, plan, request_of
@@ -225,8 +226,11 @@ def _replayed(earlier: Prompt, asked: Asked) -> dict[str, Any]:
 
 
 def _answer(prompt_id: str, number: float, node_errors: Mapping[str, Any]) -> dict[str, Any]:
-    shown = int(number) if number == int(number) else number
-    return {"prompt_id": prompt_id, "number": shown, "node_errors": dict(node_errors)}
+    return {
+        "prompt_id": prompt_id,
+        "number": shown_number(number),
+        "node_errors": dict(node_errors),
+    }
 
 
 def _json(value: object) -> str:

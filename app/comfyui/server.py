@@ -25,6 +25,7 @@ from billing.errors import BillingError
 
 # What is not read in pieces and limited where it is read.
 BODY_BYTES_MAX: Final = 1024 * 1024
+PICTURES_AT_ONCE: Final = THREADS // 2
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,7 +36,8 @@ def create_app(port: Port) -> web.Application:
     """Build the application; nothing is opened before it starts."""
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[refusals, same_origin])
     threads, sockets = Threads(THREADS), Sockets()
-    app[KIT] = Kit(port, threads, sockets, Watcher(port, sockets, threads))
+    watcher, pictures = Watcher(port, sockets, threads), asyncio.Semaphore(PICTURES_AT_ONCE)
+    app[KIT] = Kit(port, threads, sockets, watcher, pictures)
     add_routes(app)
     app.cleanup_ctx.append(_watching)
     app.on_shutdown.append(_say_goodbye)

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, Final, cast
 
 from aiohttp import BodyPartReader, MultipartReader, web
@@ -90,7 +91,7 @@ async def _copy(
         size += len(chunk)
         if size > max_bytes:
             raise _refusal(f"The picture is larger than {max_bytes} bytes.", status=413)
-        await threads.run(lambda data=chunk: stream.write(data))  # type: ignore[misc]
+        await threads.run(partial(stream.write, chunk))
 
 
 async def _text(part: BodyPartReader) -> str:

@@ -13,21 +13,23 @@ ANSWER_TIMEOUT_S = 3.0
 
 def api_answers(port: int) -> bool:
     """Whether the API says that its database, migrations and storage are in order."""
-    return _answers(port, "/readyz")
+    return _answer(port, "/readyz") == HTTPStatus.OK
 
 
 def comfyui_answers(port: int) -> bool:
-    """Whether the port for clients of ComfyUI reaches its database."""
-    return _answers(port, "/prompt")
+    """Whether the port for clients of ComfyUI reaches its database, were it to refuse its key."""
+    status = _answer(port, "/prompt")
+    return status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _answers(port: int, path: str) -> bool:
+def _answer(port: int, path: str) -> int | None:
+    """The status of an answer; None where nobody gives one."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWER_TIMEOUT_S)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == HTTPStatus.OK
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
 
