@@ -204,7 +204,7 @@ def in_parts(stubs, context):
 
 
 @pytest.mark.parametrize(
-    "asked", [{"faces": "many"}, {"faces": "reference", "reference": {"frame": 12}}, {}]
+    "asked", [{"faces": "many"}, {"faces": "reference", "reference": {"frame": 12}}]
 )
 def test_parts_of_a_video_give_what_one_run_gives(asked, short, faces, run, in_parts):
     source = faces / "kodim04.png"
