@@ -7,7 +7,7 @@ bytes are whole and still an upload's: the next request that looks at it finishe
 from datetime import datetime
 from pathlib import Path
 
-from app.errors import ConflictError, InvalidRequestError
+from app.errors import ConflictError, InvalidRequestError, NotFoundError
 from app.files.models import File
 from app.files.service import input_file, sha256_of
 from app.storage import StorageUnavailableError
@@ -38,13 +38,13 @@ def is_whole(upload: Upload) -> bool:
 
 
 def _finish(desk: UploadDesk, upload: Upload, now: datetime) -> Upload:
-    _appear(desk, upload)
     try:
+        _appear(desk, upload)
         with desk.storage.nearby(upload.storage_key) as path:
             info, sha256 = _examined(desk, upload, path)
     except InvalidRequestError as refused:
         return _refuse(desk, upload, refused, now)
-    except FileNotFoundError:  # another request was quicker with a refusal
+    except FileNotFoundError:
         return _settled(desk, upload, now)
     file = input_file(
         upload.storage_key,
@@ -114,8 +114,14 @@ def _refuse(
 
 
 def _settled(desk: UploadDesk, upload: Upload, now: datetime) -> Upload:
+    """What another request made of it, that was quicker and let the bytes go.
+
+    Raises:
+        NotFoundError: ``upload_not_found``; nobody was, and the bytes are gone.
+    """
     with desk.transactions() as session:
         row = get(session, tenant_id=upload.tenant_id, upload_id=upload.id, now=now)
-        if row.status == "receiving":
-            raise FileNotFoundError(upload.storage_key)
+    if row.status == "receiving":
+        detail = "What was uploaded is gone. Begin a new upload."
+        raise NotFoundError(detail, code="upload_not_found")
     return row

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.errors import ConflictError
+from app.errors import ConflictError, NotFoundError
 from app.files.garbage import Garbage, collect_garbage
 from app.files.models import File
 from app.storage import FileStorage
@@ -125,3 +125,14 @@ def test_finishing_twice_is_once(desk: UploadDesk, session: Session) -> None:
     )
     assert first == second
     assert session.scalar(select(func.count()).select_from(File)) == 1
+
+
+def test_an_upload_whose_bytes_are_gone_is_not_found(
+    desk: UploadDesk, storage: FileStorage
+) -> None:
+    upload = _begun(desk)
+    _sent(desk, upload, b"data")
+    storage.growing.drop(upload.storage_key)
+    with pytest.raises(NotFoundError) as refusal:
+        finish(desk, tenant_id="ten_1", upload_id=upload.id, now=NOW)
+    assert refusal.value.code == "upload_not_found"
