@@ -172,7 +172,7 @@ class LocalRuns:
         files = []
         origin = Provenance(self._engine.manifest.source_type, produce_id=f"run_{uuid4().hex}")
         for file in outcome.files:
-            if file.is_media:
+            if file.is_media and file.is_made:
                 mark_file(file.path, origin)
             path = self._out / f"{stem}-{file.path.name}"
             file.path.replace(path)

@@ -128,6 +128,7 @@ class OutputFile:
     path: Path
     media_type: str
     name: str  # what the customer sees, e.g. street-colorized.png
+    is_made: bool = True  # False: what the customer sent, shown again; no machine made it
 
     @property
     def is_media(self) -> bool:

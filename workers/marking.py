@@ -29,6 +29,6 @@ def _marked(services: Services, attempt: Attempt, result: EngineResult) -> Engin
         producer=services.settings.content_producer,
     )
     for file in result.files:
-        if file.is_media:
+        if file.is_media and file.is_made:
             mark_file(file.path, provenance)
     return result

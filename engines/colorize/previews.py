@@ -20,15 +20,20 @@ def write_previews(scan: Scan, result: Rows, folder: Path, stem: str) -> tuple[O
     if scan.result_type not in _HIDDEN and result.height * result.width <= SHOWN_PIXELS:
         return ()
     return tuple(
-        _preview(rows, folder / f"preview-{name}.jpg", f"{stem}-preview-{name}.jpg")
+        _preview(
+            rows,
+            folder / f"preview-{name}.jpg",
+            f"{stem}-preview-{name}.jpg",
+            is_made=rows is result,
+        )
         for name, rows in (("before", scan.rows), ("after", result))
     )
 
 
-def _preview(rows: Rows, path: Path, name: str) -> OutputFile:
+def _preview(rows: Rows, path: Path, name: str, *, is_made: bool) -> OutputFile:
     ratio = min(1.0, LONGER_SIDE_PX / max(rows.height, rows.width))
     height, width = max(1, round(rows.height * ratio)), max(1, round(rows.width * ratio))
     small = shrink(rows, height=height, width=width, method=Method.AREA)
     pixels = np.rint(small * 255).astype(np.uint8)
     write_image(Picture(pixels=pixels), path, media_type="image/jpeg")
-    return OutputFile(path=path, media_type="image/jpeg", name=name)
+    return OutputFile(path=path, media_type="image/jpeg", name=name, is_made=is_made)

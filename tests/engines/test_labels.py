@@ -7,6 +7,7 @@ from PIL import Image
 from engines.errors import InvalidInputError
 from engines.local_runs import LocalRuns
 from engines.media.label import DEFAULT_TEXT, Label
+from engines.media.provenance import read_origin
 
 ENGINES = {"detect": {"annotate": True}, "colorize": {}, "face-swap": {}}
 
@@ -41,3 +42,16 @@ def test_a_job_that_gives_no_picture_back_takes_no_label(registry, photo, tmp_pa
     [ran] = runs.run([photo])
     assert isinstance(ran.error, InvalidInputError)
     assert ran.error.code == "option_unsupported"
+
+
+def test_the_picture_before_is_nobodys_work_and_is_not_marked(registry, photo, tmp_path):
+    source = tmp_path / "scan.tif"
+    Image.open(photo).convert("L").save(source)
+    runs = LocalRuns(registry, "colorize", params={"type": "building"}, out=tmp_path / "out")
+    [ran] = runs.run([source])
+    marked = {path.name: read_origin(path).aigc is not None for path in ran.files}
+    assert marked == {
+        "scan-colorized.tif": True,
+        "scan-preview-before.jpg": False,
+        "scan-preview-after.jpg": True,
+    }

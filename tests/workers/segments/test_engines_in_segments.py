@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.jobs.states import JobStatus
 from engines.media.index import index_video
+from engines.media.provenance import read_origin
 from engines.media.video import read_frames
 from tests.workers.segments.cinema import Cinema
 
@@ -16,7 +17,7 @@ DETECT = {"engine": "detect", "model": "builtin", "params": {"img_size": 64, "an
 COLORIZE = {
     "engine": "colorize",
     "model": "builtin",
-    "params": {"type": "building", "smoothing": 0},
+    "params": {"type": "building", "smoothing": 0, "label": True},
 }
 
 
@@ -35,6 +36,8 @@ def test_a_stateless_engine_gives_the_same_frames_in_one_run_and_in_eight_segmen
     assert frames(eight[0]) == frames(one[0])
     assert len(frames(one[0])) == 64
     assert [path.read_bytes() for path in eight[1:]] == [path.read_bytes() for path in one[1:]]
+    for job_id, path in ((whole, one[0]), (parts, eight[0])):
+        assert (read_origin(path).aigc or {})["ProduceID"] == job_id
     assert priced(cinema, parts) == priced(cinema, whole)
     for job_id in (whole, parts):
         cinema.settle(job_id)
