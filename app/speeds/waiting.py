@@ -11,9 +11,9 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from app.catalog.conditions import HEARTBEAT_TIMEOUT_S
 from app.jobs.states import PRIORITY_LEVELS, Priority
 
-HEARTBEAT_TIMEOUT_S: Final = 15.0  # as long as the dispatcher counts a worker whose sign is late
 # Of a job that runs half is left, on the average.
 LEFT_OF_RUNNING: Final = 0.5
 
