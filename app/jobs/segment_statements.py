@@ -56,7 +56,10 @@ NEED = text(
     "SELECT work_bytes, engine FROM segment"
     " WHERE job_id = :job_id AND number = :number AND status = 'waiting'"
 )
-NEED_OF_ALL = text("SELECT coalesce(sum(work_bytes), 0) FROM segment WHERE job_id = :job_id")
+NEED_OF_ALL = text(
+    "SELECT sum(work_bytes)::bigint AS work_bytes, engine FROM segment WHERE job_id = :job_id"
+    " GROUP BY engine"
+)
 
 CLAIM = text(
     """

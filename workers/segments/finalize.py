@@ -23,6 +23,7 @@ from workers.attempt import Attempt, Taken, begin, key_of
 from workers.attempt_lease import LEASE_S
 from workers.conclusion import PERSIST_FOR_S, conclude
 from workers.inputs import locate
+from workers.node_disk import never_fits
 from workers.persistence import persist
 from workers.routing import TaskName
 from workers.segments.cleaning import clean_ended
@@ -41,13 +42,17 @@ def execute(services: Services, *, job_id: str, worker: str) -> JobStatus | None
 
     Never raises for what an engine, a customer or a lost lease can cause.
     """
-    taken = persist(lambda: _claim(services, job_id, worker), for_s=CLAIM_FOR_S)
-    if taken is None:
+    found = persist(lambda: _claim(services, job_id, worker), for_s=CLAIM_FOR_S)
+    if found is None:
         log.info("%s: nothing to finalize, or no room", job_id)
         return None
+    taken, unfit = found
     attempt = begin(services, taken)
     try:
-        status = _finalize(services, attempt)
+        if unfit is not None:
+            status = conclude(services, attempt, unfit)
+        else:
+            status = _finalize(services, attempt)
     finally:
         attempt.close()
     if status in TERMINAL:
@@ -55,16 +60,23 @@ def execute(services: Services, *, job_id: str, worker: str) -> JobStatus | None
     return status
 
 
-def _claim(services: Services, job_id: str, worker: str) -> Taken | None:
+def _claim(services: Services, job_id: str, worker: str) -> tuple[Taken, Failed | None] | None:
+    """Take the job; with its end, if what is joined fits on no worker any more."""
     with services.relaxed.begin() as session:
-        need = session.execute(statements.NEED_OF_ALL, {"job_id": job_id}).scalar_one()
-        if not services.node_disk.has_room(session, worker=worker, need_bytes=int(need)):
-            return None  # its message is sent again until it meets a worker with room
+        need = session.execute(statements.NEED_OF_ALL, {"job_id": job_id}).one_or_none()
+        if need is None:
+            return None
+        unfit, disk = None, services.node_disk
+        if not disk.has_room(session, worker=worker, need_bytes=need.work_bytes):
+            if need.work_bytes > disk.budget_bytes:
+                unfit = never_fits(session, engine=need.engine, need_bytes=need.work_bytes)
+            if unfit is None:
+                return None  # its message is sent again until it meets a worker with room
         claimed = segment_joins.claim_join(session, job_id=job_id, worker=worker, lease_s=LEASE_S)
         if claimed is None:
             return None
         [inputs] = locate(session, services, [claimed])
-    return Taken(claimed, inputs, key_of(claimed, inputs), kept=None)
+    return Taken(claimed, inputs, key_of(claimed, inputs), kept=None), unfit
 
 
 def _finalize(services: Services, attempt: Attempt) -> JobStatus | None:
@@ -77,8 +89,8 @@ def _finalize(services: Services, attempt: Attempt) -> JobStatus | None:
         with at_hand():
             gone = [row for row in rows if store.missing(row.files)]
     except ExhaustedError as away:
-        verdict = refusal(away, stop_reason=lambda: attempt.lease.stop_reason)
-        return conclude(services, attempt, verdict, segments=measured)
+        told = refusal(away, stop_reason=lambda: attempt.lease.stop_reason)
+        return conclude(services, attempt, told, segments=measured)
     if gone:
         return _make_again(services, attempt, gone)
     verdict = judge(

@@ -87,6 +87,17 @@ def test_a_join_waits_for_room_as_segments_do(cinema: Cinema) -> None:
     assert cinema.finalize(job_id, worker="gpu1@other") is JobStatus.SUCCEEDED
 
 
+def test_a_join_that_fits_nowhere_any_more_fails_the_job(cinema: Cinema) -> None:
+    job_id = cinema.cut(segments=2)
+    cinema.run_all(job_id)
+    beat(cinema, PART)
+    budget(cinema, PART)
+    assert cinema.finalize(job_id) is JobStatus.FAILED
+    assert cinema.job(job_id)["error"]["code"] == "disk_budget_too_small"
+    cinema.settle(job_id)
+    cinema.assert_nothing_is_left()
+
+
 def test_the_operators_word_goes_before_what_is_free(tmp_path: Any) -> None:
     assert NodeDisk.measured(tmp_path, setting_bytes=5).budget_bytes == 5
     assert NodeDisk.measured(tmp_path, setting_bytes=0).budget_bytes > 1_000_000
