@@ -185,6 +185,13 @@ class FaceBlocklist(Protocol):
             InvalidInputError: code ``face_blocked``.
         """
 
+    def check_unseen(self) -> None:
+        """Refuse a source face that nothing here can compare, as long as any face is blocked.
+
+        Raises:
+            ExhaustedError: code ``blocklist_unavailable``.
+        """
+
 
 class RunContext(Protocol):
     """What the platform offers an engine during a run."""

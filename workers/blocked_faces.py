@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.faces.blocklist import Blocked, load
+from app.faces.blocklist import Blocked, is_any_blocked, load
 from app.secret_box import SecretBox, SecretError
 from engines.errors import ExhaustedError, InvalidInputError
 
@@ -25,6 +25,21 @@ class BlockedFaces:
         self._sessions = sessions
         self._box = box
         self._known: dict[str, Blocked] = {}  # threads may race: one opens the list in vain
+
+    def check_unseen(self) -> None:
+        """Refuse a face that nothing here can compare, as long as any face is blocked."""
+        try:
+            with self._sessions() as session:
+                may_be_blocked = is_any_blocked(session)
+        except SQLAlchemyError as error:
+            log.error("blocked faces cannot be read: %s", type(error).__name__)  # noqa: TRY400
+            may_be_blocked = True
+        if may_be_blocked:
+            message = (
+                "Some faces may not be used here and this worker has no weights that tell faces "
+                "apart; nothing is charged. The operators have to bring an embedder."
+            )
+            raise ExhaustedError(message, code="blocklist_unavailable")
 
     def check(self, model: str, vector: NDArray[np.float32]) -> None:
         """Refuse a blocked source face; raises code ``face_blocked``."""

@@ -128,6 +128,11 @@ def blocked_faces(session: Session, *, limit: int, after: str | None = None) -> 
     return list(session.scalars(statement))
 
 
+def is_any_blocked(session: Session) -> bool:
+    """Whether the list has a face, for whatever embedder."""
+    return session.scalar(select(BlockedFace.id).limit(1)) is not None
+
+
 def load(session: Session, box: SecretBox, *, model: str, known: Blocked | None = None) -> Blocked:
     """The faces blocked for an embedder; ``known`` itself as long as it is still true.
 

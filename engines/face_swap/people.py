@@ -72,6 +72,8 @@ class People:
     def _face(self, number: int, position: int | None, *, wants_pixels: bool) -> _Known | None:
         """The source face of a picture; None: it shows none."""
         embedder = self.tools.embedder
+        if embedder is None:
+            self.context.blocked_faces.check_unseen()
         kept = None if embedder is None else self._kept(number, position, embedder)
         if kept is not None and not wants_pixels:
             return _Known(number, kept, was_cached=True, shown=None)

@@ -108,6 +108,13 @@ def test_a_blocked_face_ends_the_job_and_nothing_is_charged(
     assert run(platform)[1] is JobStatus.SUCCEEDED
 
 
+def test_where_faces_are_blocked_none_passes_unseen(platform: Platform, fake: FakeEngine) -> None:
+    fake.behave = lambda context: context.blocked_faces.check_unseen()
+    assert run(platform)[1] is JobStatus.SUCCEEDED
+    block(platform)
+    assert [run(platform)[1], run(platform)[1]] == [JobStatus.QUEUED] * 2
+
+
 def test_a_blocklist_that_cannot_be_read_lets_nobody_through(
     platform: Platform, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
