@@ -72,6 +72,16 @@ def test_half_a_face_in_the_target_is_replaced_as_far_as_it_goes(run, astronaut,
             assert cv2.imread(str(result.files[0].path)).shape == half.shape
 
 
+def test_heads_in_profile_are_replaced_or_told_and_never_an_error(run, faces, hopper):
+    """Of twelve people several look aside; who cannot be replaced costs nothing."""
+    group = faces / "group_situation_room_2011.jpg"
+    for model in ("classical", "inswapper-128"):
+        result = run(group, hopper, model=model, faces="many", max_faces=32)
+        skipped, work = len(result.data["faces_skipped"]), result.usage.work.quantities
+        assert work["faces"] + skipped == result.data["faces_found"] == 12
+        assert work["faces"] >= 9
+
+
 @pytest.mark.parametrize("model", ["classical", "inswapper-128"])
 def test_a_source_that_shows_half_a_face_is_refused(run, astronaut, hopper, model):
     for part in (hopper[:, 240:], hopper[:, 265:], hopper[:, 285:], hopper[:, :270]):
