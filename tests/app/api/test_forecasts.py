@@ -38,8 +38,8 @@ def test_what_was_measured_is_told_before_the_next_run(
     batch = caller.post("/v1/batches", json=many)
     for answer in (estimate, batch):
         fits(app, answer)
-        # eight items share two workers
-        assert answer.json["estimated_seconds"] >= 3.9 * quote.json["estimated_seconds"]
+        # eight items share two workers; both sides are rounded to milliseconds
+        assert answer.json["estimated_seconds"] >= 4 * (quote.json["estimated_seconds"] - 0.001)
     kept = caller.get(f"/v1/batches/{batch.json['id']}").json
     assert {name: kept[name] for name in TOLD} == {name: batch.json[name] for name in TOLD}
 
