@@ -125,7 +125,7 @@ def measure(home: Path, *, frames: int, rounds: int) -> dict[str, Any]:
     state = json.loads((home / "state.json").read_text())
     publish_price(dev)
     small = make_clip(home / "small.mp4", frames=frames, size="64x64")
-    large = make_clip(home / "large.mp4", frames=max(200, frames // 4), size="640x360")
+    large = make_clip(home / "large.mp4", frames=max(100, frames // 4), size="640x360")
     digest = {"engine": "digest", "params": {"frame_ms": STAND_IN_MS}}
     colorize = {"engine": "colorize", "model": "builtin", "params": PAINT}
     with (
