@@ -169,13 +169,16 @@ def rewriting(
 
 
 def retiming(index: VideoIndex, first_pts: int, segment: Segment | None = None) -> str:
-    """Move the stream back to its start and give the last frame the length it had."""
+    """Move the stream back to its start and give the last frame the length it had.
+
+    Every packet is given that length: a muxer takes those of all others from the times of the
+    next, and the last packet of a file need not be the last frame that is shown.
+    """
     end = segment.end_pts if segment else None
     if end is None:
         end = index.pts[-1] + index.last_duration
     last = index.pts[bisect_left(index.pts, end) - 1]
-    duration = f"if(eq(PTS,{last - first_pts}),{end - last},DURATION)"
-    return f"setts=pts=PTS+({first_pts}):dts=DTS+({first_pts}):duration='{duration}'"
+    return f"setts=pts=PTS+({first_pts}):dts=DTS+({first_pts}):duration={end - last}"
 
 
 def copy_options(index: VideoIndex) -> dict[str, str]:

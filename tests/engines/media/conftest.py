@@ -68,6 +68,9 @@ RECIPES = {
     ),
     "keyed.mov": f"{PICTURES} {SOUND} -c:v mjpeg -c:a pcm_s16le",
     "keyed_micro.mp4": f"{PICTURES} {X264} -bf 2 -g 8 -video_track_timescale 1000000",
+    # Five frames a second: a last frame that lost its length would show.
+    "slow.mp4": f"-f lavfi -i testsrc=s=192x108:r=5:d=1 {X264} -bf 2 -g 3 -sc_threshold 0",
+    "slow.webm": "-f lavfi -i testsrc=s=192x108:r=5:d=1 -c:v libvpx-vp9 -cpu-used 8 -g 3",
     "minute.mp4": f"-f lavfi -i testsrc=s=320x180:r=25:d=60 {X264}",
 }
 # name: (made from, arguments before its input, arguments after it)
