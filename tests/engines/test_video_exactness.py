@@ -54,11 +54,9 @@ ALL = {
 FACELESS = frozenset(
     {
         "av1_video.mkv",
-        "big_buck_bunny_30s.webm",
         "bt709_full_range.mp4",
         "h265_10bits.mp4",
         "nasa_13013.mp4",
-        "one_by_one_person.mp4",
         "smpte_2997.mp4",
     }
 )
