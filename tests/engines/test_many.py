@@ -1,8 +1,5 @@
 """Every engine keeps the promise of ``run_items``, detect also that of ``BatchEngine``."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import pytest
 
 from engines.errors import CanceledError, InvalidInputError
@@ -13,22 +10,9 @@ from engines.media.probe import probe
 from engines.registry import open_registry
 from engines.sessions import Sessions
 from engines.spec import BatchEngine, EngineResult, InputFiles, RunItem
+from tests.engines.conftest import Context
 
 ENGINES = [load_manifest(folder / "engine.toml") for folder in shipped_folders()]
-
-
-@dataclass
-class Attempt:
-    work_dir: Path
-    canceled: bool = False
-    told: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def progress(self, done, total, unit):
-        self.told.append((done, total, unit))
-
-    def checkpoint(self):
-        if self.canceled:
-            raise CanceledError("asked to stop")
 
 
 @pytest.fixture
@@ -46,7 +30,7 @@ def item(tmp_path, photo):
             registry.resolve(engine, model),
             registry.engine(engine).params_model.model_validate(params),
             InputFiles(target, info, sources),
-            Attempt(folder, canceled=canceled),
+            Context(folder, canceled=canceled),
         )
 
     return make
@@ -68,12 +52,12 @@ def test_one_bad_item_of_any_engine_fails_alone_and_in_its_place(registry, item,
     assert isinstance(second, InvalidInputError)
     assert second.code in {"image_truncated", "media_unreadable"}
     assert isinstance(third, CanceledError)
-    assert items[2].context.told == []
+    assert items[2].context.reports == []
     for each, outcome in ((items[0], first), (items[3], fourth)):
         assert isinstance(outcome, EngineResult)
         assert outcome.usage.work.quantities["images"] == 1
         assert outcome.usage.gpu_ms > 0
-        assert each.context.told[-1][0] == each.context.told[-1][1]
+        assert each.context.reports[-1][0] == each.context.reports[-1][1]
         assert all(file.path.parent == each.context.work_dir for file in outcome.files)
     alone = registry.engine(engine).run(
         items[0].model, items[0].params, items[0].files, items[0].context

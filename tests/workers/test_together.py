@@ -219,7 +219,7 @@ def test_ends_that_cannot_be_written_leave_no_lease_alive(
 ) -> None:
     """A database that stays away: the jobs are found again when their leases run out."""
 
-    def away(*_: Any) -> None:
+    def away(*_: Any, **__: Any) -> None:
         raise OperationalError("", {}, Exception("away"))
 
     monkeypatch.setattr(conclusion, "PERSIST_FOR_S", 0.1)
