@@ -35,9 +35,13 @@ class Nobody:
 
 
 def generate(path: Path, *, size: str, rate: int, seconds: int) -> Path:
-    """Make a clip with sound; a second of it is repeated where it is long."""
+    """Make a clip with sound and a little noise in time, as every camera has.
+
+    Ten seconds of it are repeated where it is longer.
+    """
     made = min(seconds, 10)
-    pictures = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r={rate}:d={made}"]
+    source = f"testsrc2=s={size}:r={rate}:d={made},noise=alls=4:allf=t"
+    pictures = ["-f", "lavfi", "-i", source]
     sound = ["-f", "lavfi", "-i", f"sine=d={made}"]
     video = [
         "-c:v",
