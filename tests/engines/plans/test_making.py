@@ -2,7 +2,6 @@
 
 import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,8 +147,9 @@ def sizes_of_plans(mirror: Path, files: list[str], folder: Path, target: str) ->
 def test_every_network_of_the_mirror_gets_a_real_plan(tmp_path, model_mirror, target):
     files = sorted(str(path.relative_to(model_mirror)) for path in model_mirror.rglob("*.onnx"))
     assert set(FREE) <= set(files)
-    # As `models build` does: in a process that does nothing else.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
-        sizes = child.submit(sizes_of_plans, model_mirror, files, tmp_path, target).result(200)
+    # As `models build` does: in a process that does nothing else, and that is ended if it hangs.
+    with multiprocessing.get_context("spawn").Pool(1) as child:
+        asked = child.apply_async(sizes_of_plans, (model_mirror, files, tmp_path, target))
+        sizes = asked.get(timeout=200)
     assert sizes.keys() == set(files)
     assert 10e6 < sizes["yolov8n_recon_dyn.onnx"] < 30e6
