@@ -23,6 +23,7 @@ def runner_policy(settings: Settings) -> Policy:
         ),
         conv_search=_one_of("PIXELMETER_CONV_SEARCH", settings.conv_search, CONV_SEARCHES),
         tf32=settings.tf32,
+        plan_build_s=settings.plan_build_s,
     )
 
 

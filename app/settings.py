@@ -61,6 +61,7 @@ class Settings:
     tf32: bool = False  # let GPUs round fp32 factors: faster, and not the reference's results
     conv_search: str = "HEURISTIC"  # how ONNX Runtime's CUDA provider chooses convolutions
     openvino_precision: str = "f32"
+    plan_build_s: int = 1200  # a TensorRT plan that is not built by then is given up
     model_memory_bytes: int = 0  # what loaded networks may take; 0: half of the machine
     allow_anonymous: bool = False  # let face-swap clients of this machine call without a key
     content_producer: str = "Pixelmeter"  # who is named inside results as their maker
@@ -118,6 +119,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         tf32=_is_set(env, "PIXELMETER_TF32"),
         conv_search=env.get("PIXELMETER_CONV_SEARCH") or "HEURISTIC",
         openvino_precision=env.get("PIXELMETER_OPENVINO_PRECISION") or "f32",
+        plan_build_s=_integer(env, "PIXELMETER_PLAN_BUILD_S", 1200),
         model_memory_bytes=_integer(env, "PIXELMETER_MODEL_MEMORY_BYTES", 0),
         allow_anonymous=_allow_anonymous(env),
         content_producer=_producer(env.get("PIXELMETER_CONTENT_PRODUCER", "").strip()),

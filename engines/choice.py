@@ -10,6 +10,7 @@ from enum import StrEnum
 from engines.errors import EngineFaultError
 from engines.runners.host import Host
 
+PLAN_BUILD_S = 1200
 OPENVINO_PRECISIONS = ("f32", "bf16", "f16")
 CONV_SEARCHES = ("HEURISTIC", "EXHAUSTIVE", "DEFAULT")  # of ONNX Runtime's CUDA provider
 
@@ -34,6 +35,7 @@ class Policy:
     conv_search: str = "HEURISTIC"  # cudnn_conv_algo_search of ONNX Runtime
     tf32: bool = False  # let a GPU round fp32 factors to 10 bits: faster, and not the reference
     gpu: int = 0  # which device
+    plan_build_s: int = PLAN_BUILD_S  # a plan that is not built by then is given up
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,13 @@ class RunnerOpener:
             raise RunnerUnavailableError(f"{name} needs a folder for plans")
         flavour, device = self._flavour(name), self.device
         wanted = self._wanted(source)
-        made = make_plan(wanted, flavour=flavour, target=self._target, cache=self._plans)
+        made = make_plan(
+            wanted,
+            flavour=flavour,
+            target=self._target,
+            cache=self._plans,
+            limit_s=self.policy.plan_build_s,
+        )
         if not made.was_there:
             log.info(
                 "%s: built the plan %s in %.1f s", source.path.name, made.plan.key, made.seconds

@@ -46,7 +46,7 @@ def build(
     trt = load_flavour(FlavourName(flavour))
     for target in wanted_targets:
         check_target(trt, target, gpus)
-    tf32 = runner_policy(context.settings).tf32  # else workers would not find what is built here
+    policy = runner_policy(context.settings)
     registry, cache = open_engines(context.settings), plan_cache(context.settings)
     table = Table("model", "target", "plan", "MB", "seconds", box=None)
     failed = False
@@ -58,9 +58,18 @@ def build(
             try:
                 source = weights_source(registry, registry.resolve(engine, name))
                 network = read_wanted(
-                    source.path, sha256=source.sha256, profiles=source.profiles, tf32=tf32
+                    source.path,
+                    sha256=source.sha256,
+                    profiles=source.profiles,
+                    tf32=policy.tf32,  # else workers would not find what is built here
                 )
-                made = make_plan(network, flavour=trt, target=target, cache=cache)
+                made = make_plan(
+                    network,
+                    flavour=trt,
+                    target=target,
+                    cache=cache,
+                    limit_s=policy.plan_build_s,
+                )
             except EngineError as error:
                 failed = True
                 table.add_row(name, target, f"[red]{error.detail}[/]", "", "")

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from onnx import TensorProto, helper
 
+from engines.child_process import read_stream
 from engines.errors import EngineError, ExhaustedError
 from engines.foreign.inspection import inspect
 from engines.foreign.jail import confine
@@ -41,7 +42,7 @@ class Server:
         """Answer each message."""
         while True:
             try:
-                head, arrays = unpack(lambda count: _exactly(requests, count))
+                head, arrays = unpack(lambda count: _bounded(requests, count))
             except EOFError:
                 return
             _send(answers, self.answer(head, arrays))
@@ -98,11 +99,10 @@ def _warm_up() -> None:
     OrtRunner(content, threads=1).close()
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    content = stream.read(count) if count <= 2 * BYTES_MAX else b""
-    if len(content) < count:
+def _bounded(stream: BinaryIO, count: int) -> bytes:
+    if count > 2 * BYTES_MAX:
         raise EOFError
-    return content
+    return read_stream(stream, count)
 
 
 def _send(answers: BinaryIO, answer: Answer) -> None:

@@ -10,10 +10,11 @@ alone leaves no way to a socket.
 import ctypes
 import platform
 import resource
-import signal
 import struct
 from collections.abc import Sequence
 from typing import Final
+
+from engines.child_process import end_with_parent
 
 ADDRESS_SPACE_BYTES: Final = (
     3 * 1024**3
@@ -26,7 +27,6 @@ _LIMITS: Final = (
     (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
 )
 
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_MODE_FILTER: Final = 2
@@ -63,7 +63,7 @@ def confine(*, cpu_s: int | None) -> list[str]:
     that will be imported must have been: no file can be opened afterwards.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()
     for kind, value in _LIMITS:
         _lower(kind, value)
     if cpu_s is not None:

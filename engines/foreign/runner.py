@@ -7,7 +7,6 @@ network and a bound on memory (``jail``). What it answers is checked like anythi
 import contextlib
 import logging
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 import engines
+from engines.child_process import read_exactly, write_all
 from engines.errors import EngineFaultError
 from engines.foreign.refusal import ForeignWeightsError
 from engines.foreign.wire import ARRAYS_BYTES_MAX, WireError, pack, unpack
@@ -33,7 +33,6 @@ START_S: Final = 60.0  # a busy machine imports slowly
 LOAD_S: Final = 30.0
 RUN_S: Final = 30.0
 _REAP_S: Final = 1.0
-_CHUNK_BYTES: Final = 1 << 20
 
 
 class SandboxedRunner:
@@ -162,7 +161,7 @@ class SandboxedRunner:
         deadline = time.monotonic() + within_s
         try:
             for piece in pack(head, arrays):
-                _write(child.stdin.fileno(), piece, deadline)
+                write_all(child.stdin.fileno(), piece, deadline)
         except TimeoutError as error:
             raise self._too_slow(within_s) from error
         except OSError as error:
@@ -186,16 +185,7 @@ class SandboxedRunner:
             raise WireError("too long")
         assert self._child is not None  # noqa: S101 - the callers checked
         assert self._child.stdout is not None  # noqa: S101 - PIPE
-        descriptor, content = self._child.stdout.fileno(), bytearray()
-        while len(content) < count:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                raise TimeoutError
-            part = os.read(descriptor, min(_CHUNK_BYTES, count - len(content)))
-            if not part:
-                raise EOFError
-            content += part
-        return bytes(content)
+        return read_exactly(self._child.stdout.fileno(), count, deadline)
 
     def _too_slow(self, within_s: float) -> ForeignWeightsError:
         self.close()
@@ -219,16 +209,6 @@ class SandboxedRunner:
             return ForeignWeightsError(detail, code="weights_too_slow")
         detail = f"The network cannot be run: {what}. Export it again, or use another one."
         return ForeignWeightsError(detail, code="weights_crashed")
-
-
-def _write(descriptor: int, piece: bytes, deadline: float) -> None:
-    """Write everything, but wait for a child that does not read no longer than the deadline."""
-    view = memoryview(piece)
-    while view:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([], [descriptor], [], left)[1]:
-            raise TimeoutError
-        view = view[os.write(descriptor, view[:_CHUNK_BYTES]) :]
 
 
 def _start(cpu_s: int | None) -> subprocess.Popen[bytes]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from engines.plans.build import Progress, build_plan
+from engines.choice import PLAN_BUILD_S
+from engines.plans.build import Progress
+from engines.plans.building import build_apart
 from engines.plans.cache import Plan, PlanCache
 from engines.plans.key import PlanKey
 from engines.profiles import Profile, choose_profiles
@@ -71,9 +73,10 @@ def make_plan(
     flavour: Flavour,
     target: str,
     cache: PlanCache,
+    limit_s: float = PLAN_BUILD_S,
     progress: Progress | None = None,
 ) -> Made:
-    """The plan for a target that ``check_target`` let through; raises as ``build_plan``."""
+    """The plan for a target that ``check_target`` let through; raises as ``build_apart``."""
     started = perf_counter()
     key = wanted.key(flavour, target)
     found = cache.find(key)
@@ -83,12 +86,13 @@ def make_plan(
         found = cache.find(key)  # another process may have built it while we waited
         if found is not None:
             return Made(found, perf_counter() - started, was_there=True)
-        content = build_plan(
+        content = build_apart(
             wanted.model,
             flavour=flavour,
             target=target,
             profiles=wanted.profiles,
             tf32=wanted.tf32,
+            limit_s=limit_s,
             progress=progress,
         )
         plan = cache.store(key, content, metadata=wanted.facts.metadata)

@@ -6,12 +6,13 @@ from engines.choice import OPENVINO_PRECISIONS, Policy, RunnerName
 from engines.runners.ov import PRECISIONS
 
 
-def test_the_runner_asked_for_and_the_budget_reach_the_engines(tmp_path):
+def test_the_runner_asked_for_and_the_limits_reach_the_engines(tmp_path):
     settings = load_settings(
         {
             "PIXELMETER_HOME": str(tmp_path),
             "PIXELMETER_RUNNER": "openvino",
             "PIXELMETER_RUNNER_FALLBACK": "true",
+            "PIXELMETER_PLAN_BUILD_S": "600",
             "PIXELMETER_MODEL_MEMORY_BYTES": "1000",
         }
     )
@@ -19,6 +20,7 @@ def test_the_runner_asked_for_and_the_budget_reach_the_engines(tmp_path):
     assert sessions.budget_bytes == 1000
     assert sessions.open_runner.policy.runner is RunnerName.OPENVINO
     assert sessions.open_runner.policy.may_fall_back
+    assert sessions.open_runner.policy.plan_build_s == 600
 
 
 def test_speed_for_exactness_is_off_and_can_be_chosen(tmp_path):

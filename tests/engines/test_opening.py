@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.choice import Policy, RunnerName, RunnerUnavailableError
-from engines.errors import EngineFaultError
+from engines.errors import EngineFaultError, ExhaustedError
 from engines.opening import NetworkSource, RunnerOpener
 from engines.plans.cache import PlanCache
 from engines.profiles import Profile
@@ -127,6 +127,34 @@ def test_a_runner_that_fails_to_open_is_an_error_unless_falling_back_is_allowed(
     with RunnerOpener(policy, look=lambda: host, open_device=broken)(source, threads=1) as runner:
         assert runner.provider == "CPUExecutionProvider"
     assert "onnxruntime-cuda does not run tiny.onnx: the driver is too old" in caplog.text
+
+
+@pytest.fixture
+def endless_builds(tmp_path, monkeypatch):
+    """The real TensorRT, but for its builder, which never returns; seen by children alone."""
+    folder = tmp_path / "endless"
+    folder.mkdir()
+    (folder / "tensorrt_rtx.py").write_text(
+        "import time\n"
+        "import tensorrt_rtx_bindings\n"
+        "globals().update(vars(tensorrt_rtx_bindings))\n"
+        "def Builder(logger):\n"
+        "    time.sleep(1000)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+@pytest.mark.usefixtures("endless_builds")
+def test_a_plan_that_is_not_built_in_time_is_an_error_unless_falling_back_is_allowed(
+    gpu_opener, source, caplog
+):
+    with pytest.raises(ExhaustedError, match="within 1 s and was ended") as refused:
+        gpu_opener(Policy(plan_build_s=1))(source, threads=1)
+    assert refused.value.code == "plan_build_too_slow"
+    caplog.clear()
+    with gpu_opener(Policy(plan_build_s=1, may_fall_back=True))(source, threads=1) as runner:
+        assert runner.provider == "CPUExecutionProvider"
+    assert "tensorrt-rtx does not run tiny.onnx: tensorrt-rtx" in caplog.text
 
 
 def test_openvino_runs_at_the_precision_of_the_policy(source):

@@ -45,15 +45,14 @@ def small_network() -> bytes:
     return model.SerializeToString()
 
 
-def wanted_of(model: bytes, *profiles: Profile, file: str = "net.onnx", **options) -> Wanted:
-    """What a plan is made of, from bytes and profiles."""
-    facts = onnx_facts(model)
-    declared = {spec.name: spec.shape for spec in facts.inputs}
-    chosen = choose_profiles(declared, profiles, file=file)
-    return Wanted(model, facts, hashlib.sha256(model).hexdigest(), chosen, **options)
-
-
 @pytest.fixture
 def wanted():
-    """Make what a plan is made of."""
-    return wanted_of
+    """What a plan is made of, from bytes and profiles."""
+
+    def make(model: bytes, *profiles: Profile, file: str = "net.onnx", **options) -> Wanted:
+        facts = onnx_facts(model)
+        declared = {spec.name: spec.shape for spec in facts.inputs}
+        chosen = choose_profiles(declared, profiles, file=file)
+        return Wanted(model, facts, hashlib.sha256(model).hexdigest(), chosen, **options)
+
+    return make

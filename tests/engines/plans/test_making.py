@@ -1,25 +1,18 @@
 """Plans are built for real, without a GPU, and found again by what they depend on."""
 
-import multiprocessing
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import onnx
 import pytest
 
 from engines.errors import EngineFaultError, InvalidInputError
-from engines.plans.build import build_plan, check_target, targets
-from engines.plans.cache import PlanCache
+from engines.plans.build import check_target, targets
+from engines.plans.building import build_apart
 from engines.plans.making import make_plan, read_wanted
 from engines.profiles import Profile
 from engines.runners.flavours import FlavourName, load_flavour
 from engines.runners.host import Gpu
-from tests.engines.plans.conftest import wanted_of
-
-# TensorRT's builder was seen to wait for ever in a process with many other threads. That is no
-# Python code, which only the end of the process interrupts.
-pytestmark = pytest.mark.timeout(240, method="thread")
 
 SMALL = Profile("images", (1, 3, 8, 8), (2, 3, 16, 16), (4, 3, 32, 32))
 
@@ -61,30 +54,16 @@ def test_whatever_a_plan_depends_on_makes_another_plan(rtx, cache, wanted, small
             wanted(bytes(changed), SMALL), flavour=rtx, target="sm89", cache=cache
         ),
         "profile": make_plan(wanted(small_network, wider), flavour=rtx, target="sm89", cache=cache),
-        "version": make_plan(
-            network, flavour=replace(rtx, version="1.7.2"), target="sm89", cache=cache
-        ),
         "precision": make_plan(
             wanted(small_network, SMALL, tf32=True), flavour=rtx, target="sm89", cache=cache
         ),
     }
     assert {name for name, made in others.items() if made.was_there} == set()
     assert len({made.plan.path for made in others.values()}) == len(others)
+    newer = replace(rtx, version="1.7.2")
+    assert network.key(newer, "sm89").digest != network.key(rtx, "sm89").digest
     same = replace(SMALL, file="net.onnx", values=(0.0, 255.0))  # says nothing about the plan
     assert make_plan(wanted(small_network, same), flavour=rtx, target="sm89", cache=cache).was_there
-
-
-def test_progress_is_told_and_ends(rtx, wanted, small_network):
-    network, told = wanted(small_network, SMALL), []
-    build_plan(
-        network.model,
-        flavour=rtx,
-        target="sm89",
-        profiles=network.profiles,
-        progress=lambda *step: told.append(step),
-    )
-    assert told
-    assert all(0 < done <= total for _, done, total in told)
 
 
 def test_a_target_that_a_flavour_does_not_build_for_is_refused_with_the_list(rtx):
@@ -125,31 +104,20 @@ def test_an_operator_that_tensorrt_does_not_know_is_told_with_its_reason(rtx, wa
     del model.graph.node[0].input[1:]
     content = model.SerializeToString()
     with pytest.raises(EngineFaultError, match=r"built no plan for sm89: \w+") as refused:
-        build_plan(content, flavour=rtx, target="sm89", profiles=())
+        build_apart(content, flavour=rtx, target="sm89", profiles=())
     assert refused.value.code == "plan_failed"
     assert not refused.value.retryable
 
 
-def sizes_of_plans(mirror: Path, files: list[str], folder: Path, target: str) -> dict[str, int]:
-    """Build a plan of every file, each found again from then on; bytes by file."""
-    rtx, cache, sizes = load_flavour(FlavourName.TENSORRT_RTX), PlanCache(folder), {}
+@pytest.mark.parametrize("target", ["sm80", "sm89"])
+def test_every_network_of_the_mirror_gets_a_real_plan(rtx, cache, wanted, model_mirror, target):
+    files = sorted(str(path.relative_to(model_mirror)) for path in model_mirror.rglob("*.onnx"))
+    assert set(FREE) <= set(files)
+    sizes = {}
     for file in files:
         profiles = (Profile(*FREE[file]),) if file in FREE else ()
-        network = wanted_of((mirror / file).read_bytes(), *profiles, file=file)
+        network = wanted((model_mirror / file).read_bytes(), *profiles, file=file)
         made = make_plan(network, flavour=rtx, target=target, cache=cache)
         sizes[file] = made.plan.size
         assert make_plan(network, flavour=rtx, target=target, cache=cache).was_there
-    return sizes
-
-
-@pytest.mark.usefixtures("rtx")
-@pytest.mark.parametrize("target", ["sm80", "sm89"])
-def test_every_network_of_the_mirror_gets_a_real_plan(tmp_path, model_mirror, target):
-    files = sorted(str(path.relative_to(model_mirror)) for path in model_mirror.rglob("*.onnx"))
-    assert set(FREE) <= set(files)
-    # As `models build` does: in a process that does nothing else, and that is ended if it hangs.
-    with multiprocessing.get_context("spawn").Pool(1) as child:
-        asked = child.apply_async(sizes_of_plans, (model_mirror, files, tmp_path, target))
-        sizes = asked.get(timeout=200)
-    assert sizes.keys() == set(files)
     assert 10e6 < sizes["yolov8n_recon_dyn.onnx"] < 30e6
