@@ -45,7 +45,7 @@ test: $(READY) ## the whole suite on real PostgreSQL, Redis and Celery (T=path f
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 fuzz: $(READY) ## the ledger's properties with 10 000 examples of 50 steps each
-	PIXELMETER_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -n 0 --timeout 0 tests/billing/test_ledger_properties.py -k any_order
+	PIXELMETER_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -n 0 --timeout 0 tests/billing/test_ledger_in_any_order.py
 
 kills: $(READY) ## kill -9 of workers at 20 random moments of videos in segments (SEED=n repeats)
 	PIXELMETER_KILLS=20 PIXELMETER_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -s --timeout 0 tests/workers/segments/test_live_segments.py

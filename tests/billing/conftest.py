@@ -44,3 +44,11 @@ def till_to_commit(sessions: sessionmaker[Session]) -> Iterator[Till]:
         open_wallet(session, "t")
         session.commit()
         yield Till(session)
+
+
+@pytest.fixture
+def priced_engine(engine: Engine) -> Engine:
+    """A database of its own with the shipped cards."""
+    with Session(engine) as session, session.begin():
+        publish_catalogue(session, NOW)
+    return engine

@@ -5,6 +5,7 @@ Written from the rules alone, so that the ledger can be held against it. Amounts
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -191,3 +192,35 @@ class ModelWallet:
                     ModelGrant(0, "refund", grant.priority, None, granted=part, remaining=part)
                 )
         return made
+
+    def undo(self, lines: list[list[Any]], now: datetime) -> bool:
+        """Apply the lines the other way round, if nothing becomes negative by it."""
+        by_id = {grant.id: grant for grant in self.grants}
+        if self.credit is not None:
+            by_id[self.credit.id] = self.credit
+        names = {
+            "available": "remaining",
+            "held": "held",
+            "revenue": "spent",
+            "breakage": "expired",
+        }
+        kept = [(grant, vars(grant).copy()) for grant in by_id.values()]
+        paid = self.paid
+        for debit, credit, amount, grant_id in lines:
+            if grant_id is None:
+                # Only payments, and their corrections, name no grant.
+                self.paid += amount if debit == "debt" else -amount
+                continue
+            grant = by_id[grant_id]
+            came, went = names.get(credit, "granted"), names.get(debit, "revoked")
+            setattr(grant, came, getattr(grant, came) + (amount if came == "granted" else -amount))
+            setattr(grant, went, getattr(grant, went) + amount)
+        fits = all(min(grant.columns) >= 0 for grant in by_id.values()) and not any(
+            debit == "available" and by_id[grant_id].is_over(now) for debit, _, _, grant_id in lines
+        )
+        if fits and 0 <= self.debt <= self.limit:
+            return True
+        for grant, columns in kept:
+            vars(grant).update(columns)
+        self.paid = paid
+        return False
