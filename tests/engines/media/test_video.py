@@ -1,86 +1,22 @@
+"""What comes out of a transformed video: every frame at its time, in its colours."""
+
 import threading
 import time
-from dataclasses import dataclass, field
-from fractions import Fraction
-from functools import partial
 
 import numpy as np
 import psutil
 import pytest
 
-from engines.errors import CanceledError, EngineFaultError, ExhaustedError, InvalidInputError
 from engines.media import video
-from engines.media.containers import MP4
-from engines.media.encoding import Encoding, output_container, output_suffix
+from engines.media.encoding import Encoding, output_container
 from engines.media.index import index_video
-from engines.media.verify import verify_copy
-from engines.media.video import read_frames, scan_video, transform_video
-
-FAST = Encoding(preset="ultrafast")
-
-
-@dataclass
-class Watcher:
-    """A run context that remembers, and cancels after some checkpoints."""
-
-    cancel_after: int | None = None
-    checkpoints: int = 0
-    seen: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def progress(self, done, total, unit):
-        self.seen.append((done, total, unit))
-
-    def checkpoint(self):
-        self.checkpoints += 1
-        if self.cancel_after is not None and self.checkpoints > self.cancel_after:
-            raise CanceledError("stopped by a test")
-
-
-def untouched(frames):
-    return [frame.pixels for frame in frames]
-
-
-def transform(path, folder, *, process=untouched, batch=8, context=None, encoding=FAST):
-    index = index_video(path)
-    result = folder / f"result{output_suffix(index)}"
-    work = transform_video(
-        path,
-        result,
-        index=index,
-        process=process,
-        batch=batch,
-        context=context or Watcher(),
-        encoding=encoding,
-    )
-    return index, work, result
-
-
-def seconds(index):
-    return [pts * index.time_base for pts in index.pts]
-
-
-def same_times(before, after):
-    """Every frame at its time: exactly, or to the tick where the containers' clocks differ."""
-    tick = Fraction(0) if before.time_base == after.time_base else after.time_base
-    pairs = zip(seconds(before), seconds(after), strict=True)
-    return all(abs(a - b) <= tick for a, b in pairs)
-
-
-def limited(colour):
-    """Unsaid means limited: the two are one for every player."""
-    return "pc" if colour.range == "pc" else "tv"
-
-
-def assert_faithful(before, after):
-    assert same_times(before, after)
-    tick = max(before.time_base, after.time_base)
-    assert abs(before.duration_s - after.duration_s) <= float(tick)
-    assert (before.width, before.height) == (after.width, after.height)
-    assert before.sample_aspect == after.sample_aspect
-    assert after.rotation == 0
-    assert limited(before.picture.colour) == limited(after.picture.colour)
-    for part in ("matrix", "primaries", "transfer"):
-        assert getattr(before.picture.colour, part) == getattr(after.picture.colour, part)
+from engines.media.video import read_frames, scan_video
+from tests.engines.media.transforming import (
+    Watcher,
+    assert_faithful,
+    transform,
+    untouched,
+)
 
 
 @pytest.mark.parametrize(
@@ -249,134 +185,6 @@ def test_large_frames_come_in_smaller_batches(clip, tmp_path, monkeypatch):
     assert max(sizes) == 3
 
 
-def nothing_left(folder):
-    children = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "ffmpeg" in child.name() and child.status() != psutil.STATUS_ZOMBIE
-    ]
-    threads = [thread.name for thread in threading.enumerate() if "video" in thread.name]
-    return not children and not threads and not list(folder.iterdir())
-
-
-@pytest.mark.parametrize("after", [0, 1, 3])
-def test_a_cancelled_run_stops_at_once_and_leaves_nothing(clip, tmp_path, after):
-    begun = time.monotonic()
-    with pytest.raises(CanceledError):
-        transform(clip("minute.mp4"), tmp_path, context=Watcher(cancel_after=after))
-    assert time.monotonic() - begun < 5
-    assert nothing_left(tmp_path)
-
-
-def test_a_cancel_is_seen_while_the_encoder_is_busy(clip, tmp_path):
-    watcher = Watcher(cancel_after=4)
-    slow = Encoding(preset="placebo", threads=1)
-    begun = time.monotonic()
-    with pytest.raises(CanceledError):
-        transform(clip("minute.mp4"), tmp_path, context=watcher, batch=64, encoding=slow)
-    assert time.monotonic() - begun < 10
-    assert nothing_left(tmp_path)
-
-
-def test_an_engine_that_raises_is_heard_and_leaves_nothing(clip, tmp_path):
-    def broken(frames):
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        transform(clip("minute.mp4"), tmp_path, process=broken)
-    assert nothing_left(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "process",
-    [
-        lambda frames: [],
-        lambda frames: [frame.pixels[:-1] for frame in frames],
-        lambda frames: [frame.pixels.astype(np.float32) for frame in frames],
-        lambda frames: [frame.pixels for frame in frames] * 2,
-    ],
-)
-def test_an_engine_must_return_one_picture_per_frame(clip, tmp_path, process):
-    with pytest.raises(EngineFaultError) as caught:
-        transform(clip("constant.mp4"), tmp_path, process=process)
-    assert caught.value.code == "frames_mismatch"
-    assert nothing_left(tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_is_our_fault(clip, tmp_path):
-    path = clip("constant.mp4")
-    with pytest.raises(EngineFaultError) as caught:
-        transform_video(
-            path,
-            tmp_path / "missing" / "result.mp4",
-            index=index_video(path),
-            process=untouched,
-            batch=8,
-            context=Watcher(),
-        )
-    assert caught.value.code == "video_encode_failed"
-
-
-def test_a_killed_encoder_ends_the_run(clip, tmp_path):
-    def process(frames):
-        if frames[0].index == 80:
-            encoders = [child for child in psutil.Process().children() if "nut" in child.cmdline()]
-            assert len(encoders) == 1
-            encoders[0].kill()
-        return untouched(frames)
-
-    with pytest.raises(ExhaustedError) as caught:
-        transform(clip("minute.mp4"), tmp_path, process=process)
-    assert caught.value.retryable
-    assert nothing_left(tmp_path)
-
-
-def test_reading_may_stop_early(clip):
-    frames = read_frames(clip("minute.mp4"), index_video(clip("minute.mp4")))
-    assert next(frames).index == 0
-    frames.close()
-    assert not [child for child in psutil.Process().children() if "ffmpeg" in child.name()]
-
-
-def test_a_change_between_sizes_of_equal_area_is_refused(clip, tmp_path):
-    path = tmp_path / "swap.ts"
-    path.write_bytes(clip("wide.ts").read_bytes() + clip("tall.ts").read_bytes())
-    with pytest.raises(InvalidInputError) as caught:
-        transform(path, tmp_path)
-    assert caught.value.code == "video_size_changes"
-
-
-def test_a_file_with_too_many_broken_frames_is_refused(clip, tmp_path):
-    path = tmp_path / "noise.mp4"
-    whole = bytearray(clip("constant.mp4").read_bytes())
-    begin = whole.index(b"mdat") + 12000
-    noise = np.random.default_rng(1).integers(0, 256, 30000, dtype=np.uint8).tobytes()
-    end = min(begin + len(noise), whole.index(b"moov"))
-    whole[begin:end] = noise[: end - begin]
-    path.write_bytes(whole)
-    with pytest.raises(InvalidInputError) as caught:
-        transform(path, tmp_path)
-    assert caught.value.code in {"video_damaged", "video_timestamps_invalid"}
-    assert not (tmp_path / "result.mp4").exists()
-
-
-@pytest.mark.parametrize("change", ["a frame less", "another time", "other sound"])
-def test_a_wrong_result_is_not_let_through(clip, tmp_path, make, change):
-    path, wrong = clip("constant.mp4"), tmp_path / "wrong.mp4"
-    options = {
-        "a frame less": ["-frames:v", "49"],
-        "another time": ["-bsf:v", "setts=pts='PTS+3*gt(N,20)':dts='DTS+3*gt(N,20)'"],
-        "other sound": ["-bsf:a", "noise=amount=40"],
-    }[change]
-    make("-i", str(path), "-c", "copy", *options, str(wrong))
-    index = index_video(path)
-    check = partial(verify_copy, path, index=index, pts=index.pts, context=Watcher())
-    check(path, MP4)
-    with pytest.raises(EngineFaultError) as caught:
-        check(wrong, MP4)
-    assert caught.value.code == "video_verify_failed"
-
-
 def tree_peak(path, folder):
     """Return the peak of memory over this run, children included, in bytes."""
     me, peak, stop = psutil.Process(), [0], threading.Event()
@@ -411,64 +219,3 @@ def test_memory_does_not_grow_with_the_length(clip, tmp_path, make):
     growth = tree_peak(clip("minute.mp4"), tmp_path) - tree_peak(short, tmp_path)
     fifty_seconds_of_pixels = 1250 * 320 * 180 * 3
     assert growth < fifty_seconds_of_pixels / 4  # the exact ratio is the bench's, on large frames
-
-
-REAL = [
-    "asl_help.mkv",
-    "astro_10bit_hevc.mp4",
-    "astro_fragmented.mp4",
-    "astro_odd_444.mp4",
-    "astro_sar43.mp4",
-    "astro_sync_23976.mkv",
-    "astro_sync_2997.mp4",
-    "astro_sync_60_noaudio.mp4",
-    "astro_vfr.mp4",
-    "astro_vp9_opus.webm",
-    "astro_vstart_500ms.mp4",
-    "av1_video.mkv",
-    "bt709_full_range.mp4",
-    "cuts_two_identities.mp4",
-    "h265_10bits.mp4",
-    "nasa_13013.mp4",
-    "smpte_2997.mp4",
-    "two_faces_headpose.mp4",
-    "two_walking.mp4",
-]
-
-
-@pytest.mark.parametrize("name", REAL)
-def test_real_videos_come_out_frame_for_frame(test_media, tmp_path, packets, name):
-    path = test_media / "video" / name
-    before, work, result = transform(path, tmp_path)
-    assert work.frames == before.frames
-    assert_faithful(before, index_video(result))
-    if before.has_audio:
-        assert packets(path, "a") == packets(result, "a")
-
-
-@pytest.mark.parametrize(
-    ("name", "frames"),
-    [
-        ("moviepy_no_duration.webm", 74),
-        ("moviepy_video_with_failing_audio.mp4", 280),
-        ("mp4_bitflips.mp4", 91),
-        ("mp4_minimal.mp4", 1),
-        ("mp4_video_colr_nclx_hdr10.mp4", 3),
-        ("one_frame.mp4", 1),
-    ],
-)
-def test_odd_videos_are_transformed_all_the_same(test_media, tmp_path, name, frames):
-    _, work, result = transform(test_media / "hostile" / name, tmp_path)
-    assert work.frames == frames
-    assert index_video(result).frames == frames
-
-
-def test_damage_is_counted(test_media, tmp_path):
-    _, work, _ = transform(test_media / "hostile" / "mp4_bitflips.mp4", tmp_path)
-    assert work.frames_lost == 1
-
-
-def test_garbage_in_a_good_container_is_refused(test_media, tmp_path):
-    with pytest.raises(InvalidInputError):
-        transform(test_media / "hostile" / "mp4_no_timescale.mp4", tmp_path)
-    assert nothing_left(tmp_path)
