@@ -13,13 +13,14 @@ from engines.face_swap.tools import Tools
 from engines.faces.face import Face, Pixels
 from engines.faces.nets.embedder import Vector
 from engines.faces.tracking.cuts import CutFinder
-from engines.faces.tracks import Moment, Seen, Tracker
+from engines.faces.tracks import Glance, Moment, Seen, Tracker
 from engines.media.frame import Frame
 from engines.media.index import VideoIndex
 from engines.media.video import read_frames
 from engines.spec import RunItem
 
-Look = Callable[[Sequence[Frame]], Sequence[Sequence[Seen]]]  # at each of several frames
+# What several frames show, and whether to tell who it is.
+Look = Callable[[Sequence[tuple[Frame, bool]]], Sequence[Sequence[Seen]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,19 @@ class Follower:
             look: is asked for some of them at once.
         """
         moments = [Moment(frame.pts_s, self._cuts.step(frame.pixels)) for frame in frames]
-        tracked = self._tracker.follow(
-            moments, lambda places: look([frames[place] for place in places])
-        )
+        knows = bool(self.binding.persons)  # else nobody is told from anybody
+
+        def looking(glances: Sequence[Glance]) -> Sequence[Sequence[Seen]]:
+            return look([(frames[each.place], knows and each.recognise) for each in glances])
+
+        tracked = self._tracker.follow(moments, looking)
         return [Followed(len(faces), tuple(self.binding.choose(faces))) for faces in tracked]
 
 
-def seen_in(pixels: Pixels, tools: Tools, *, persons_matter: bool) -> list[Seen]:
-    """The faces of a frame, with what tells them apart where that matters."""
+def seen_in(pixels: Pixels, tools: Tools, *, recognise: bool) -> list[Seen]:
+    """The faces of a frame, with what tells persons apart if it is asked for."""
     faces = tools.detect(pixels)
-    if not persons_matter or not faces:
+    if not recognise or not faces:
         return [Seen(face) for face in faces]
     pairs = zip(faces, tools.recognise(pixels, faces), strict=True)
     return [Seen(face, vector) for face, vector in pairs]

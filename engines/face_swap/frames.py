@@ -58,9 +58,9 @@ class FrameSwapper:
             self.tally.add(found=seen.found, chosen=seen.chosen, swapped=done)
         return [picture for picture, _ in swapped]
 
-    def _look(self, frame: Frame, tools: Tools) -> list[Seen]:
-        persons_matter = bool(self.follower.binding.persons)
-        return seen_in(frame.pixels, tools, persons_matter=persons_matter)
+    def _look(self, job: tuple[Frame, bool], tools: Tools) -> list[Seen]:
+        frame, recognise = job
+        return seen_in(frame.pixels, tools, recognise=recognise)
 
     def _replace(
         self, job: tuple[Frame, Followed], tools: Tools

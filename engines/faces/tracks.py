@@ -2,9 +2,10 @@
 
 Frames come in batches, in order. Of a batch some frames are looked at (detection is asked for them
 in one call) and those between are filled in from both sides, where faces go straight on; where one
-turns, stops, comes or leaves, every frame is looked at. Nothing is shown of a face on frames after
-its last sight or before its first: there is no guessing ahead. Somebody who is there for less time
-than from one look to the next may be missed.
+turns, stops, comes or leaves, every frame is looked at. Persons are told by their vectors in the
+former; between two looks at the same persons in the same places, the place tells them. Nothing is
+shown of a face on frames after its last sight or before its first: there is no guessing ahead.
+Somebody who is there for less time than from one look to the next may be missed.
 
 A face is the same from frame to frame if it is where it was (overlap), and never if it looks like
 somebody else. After a cut, and when somebody returns, persons are known by their vectors. Heads
@@ -22,15 +23,22 @@ from numpy.typing import NDArray
 from engines.faces.face import Face
 from engines.faces.nets.embedder import Vector
 from engines.faces.tracking.association import by_person, by_place
-from engines.faces.tracking.gaps import Look, Moment, is_straight, key_places
+from engines.faces.tracking.gaps import (
+    Glance,
+    Look,
+    Moment,
+    is_straight,
+    key_places,
+    shows_same_persons,
+)
 from engines.faces.tracking.person import Person
 from engines.faces.tracking.seen import Box, Seen, between
 from engines.faces.tracking.smoothing import FaceSmoother, Steadiness
 
-__all__ = ["Looking", "Moment", "Seen", "Settings", "Tracked", "Tracker"]
+__all__ = ["Glance", "Looking", "Moment", "Seen", "Settings", "Tracked", "Tracker"]
 
-# Detections of the frames at these places of the batch, in this order.
-Looking = Callable[[Sequence[int]], Sequence[Sequence[Seen]]]
+# What is seen in these frames of the batch, in this order.
+Looking = Callable[[Sequence[Glance]], Sequence[Sequence[Seen]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,7 @@ class Tracker:
         self._next = 0  # number of the next track
         self._tracks: list[_Track] = []  # those in sight or away
         self._looks: list[Look] = []  # the last two
+        self._recognised = 0  # number of the last frame in which persons were told
 
     def follow(self, moments: Sequence[Moment], look: Looking) -> list[list[Tracked]]:
         """The faces of the next frames, each frame's by number.
@@ -79,20 +88,24 @@ class Tracker:
         if not moments:
             return []
         keys = key_places(moments, number=self._number, every=self._settings.every)
-        seen = dict(zip(keys, look(keys), strict=True))
+        glances = [Glance(place, recognise=True) for place in keys]
+        seen = dict(zip(keys, look(glances), strict=True))
         doubtful = self._doubtful(moments, seen)
         if doubtful:
-            seen |= dict(zip(doubtful, look(doubtful), strict=True))
+            seen |= zip([each.place for each in doubtful], look(doubtful), strict=True)
         shown: list[list[Tracked]] = [[] for _ in moments]
+        by_place_alone = {each.place for each in doubtful if not each.recognise}
         for place in sorted(seen):
+            if place not in by_place_alone:
+                self._recognised = self._number + place
             self._arrive(place, moments, tuple(seen[place]), shown)
         self._number += len(moments)
         return [sorted(faces, key=lambda each: each.track) for faces in shown]
 
-    def _doubtful(self, moments: Sequence[Moment], seen: dict[int, Sequence[Seen]]) -> list[int]:
-        """Places between two looks that do not follow from them."""
+    def _doubtful(self, moments: Sequence[Moment], seen: dict[int, Sequence[Seen]]) -> list[Glance]:
+        """At the frames between two looks that do not follow from them."""
         looks = list(self._looks)
-        wanted: list[int] = []
+        wanted: list[Glance] = []
         start = 0
         for place in sorted(seen):
             look = Look(moments[place].time_s, tuple(seen[place]))
@@ -102,7 +115,8 @@ class Tracker:
             if gap and not (
                 looks and is_straight(looks[-2] if looks[1:] else None, looks[-1], look)
             ):
-                wanted += gap
+                is_plain = bool(looks) and shows_same_persons(looks[-1], look)
+                wanted += [Glance(each, recognise=not is_plain) for each in gap]
             looks.append(look)
             start = place + 1
         return wanted
@@ -121,7 +135,7 @@ class Tracker:
             for track in self._tracks:
                 track.lose()
         self._looks = [*self._looks[-1:], Look(moment.time_s, seen)]
-        for track, sight in self._told(moment.time_s, seen):
+        for track, sight in self._told(moment.time_s, number, seen):
             if track.fills_until(moment.time_s, number, self._settings):
                 for filled in range(max(0, track.last_number + 1 - self._number), place):
                     time_s = moments[filled].time_s
@@ -131,9 +145,16 @@ class Tracker:
             shown[place].append(track.show(moment.time_s, sight.face, is_seen=True))
         self._forget(moment.time_s)
 
-    def _told(self, time_s: float, seen: tuple[Seen, ...]) -> list[tuple["_Track", Seen]]:
-        """Each face with its track: by place, else by person, else a new one."""
+    def _told(
+        self, time_s: float, number: int, seen: tuple[Seen, ...]
+    ) -> list[tuple["_Track", Seen]]:
+        """Each face with its track: by place, else by person, else a new one.
+
+        Where persons are not told, only those who were there when they were last told have places.
+        """
         near = [each for each in self._tracks if each.may_be_near(time_s, self._settings)]
+        if number != self._recognised:
+            near = [each for each in near if each.last_number >= self._recognised]
         for track in near:
             track.expect(time_s)
         told = {column: near[row] for row, column in by_place(near, seen).items()}

@@ -6,6 +6,7 @@ stride.
 """
 
 from collections.abc import Mapping, Sequence
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class YuNet:
         self._size = size
         self._score_min = score_min
         self._name = name
+        self._kept = local()  # what the network was fed last, for each thread that looks
 
     @property
     def name(self) -> str:
@@ -68,9 +70,24 @@ class YuNet:
         found: list[list[Face]] = []
         spec = self._runner.inputs[0]
         for part in slices(len(pictures), limit=batch_limit(spec)):
-            outputs = self._runner.run({spec.name: _feed(pictures[part], fits[part])})
+            outputs = self._runner.run({spec.name: self._feed(pictures[part], fits[part])})
             found += [self._read(outputs, *placed) for placed in enumerate(fits[part])]
         return found
+
+    def _feed(self, pictures: Sequence[Pixels], fits: Sequence[Fit]) -> NDArray[np.float32]:
+        """The network's input [n, 3, height, width].
+
+        The frames of a video lie alike, so the array of the last call is written over: five
+        megabytes of new memory cost as much as resizing does.
+        """
+        if getattr(self._kept, "fits", None) != fits:
+            width, height = self._size
+            self._kept.feed = np.zeros((len(pictures), 3, height, width), dtype=np.float32)
+            self._kept.fits = fits
+        feed: NDArray[np.float32] = self._kept.feed
+        for planes, pixels, placed in zip(feed, pictures, fits, strict=True):
+            _write(planes, pixels, placed)
+        return feed
 
     def _read(self, outputs: Mapping[str, NDArray[Any]], number: int, placed: Fit) -> list[Face]:
         one = {name: outputs[name][number] for name in _OUTPUTS}
@@ -107,20 +124,16 @@ def _decode_stride(
     )
 
 
-def _feed(pictures: Sequence[Pixels], fits: Sequence[Fit]) -> NDArray[np.float32]:
-    """The network's input [n, 3, height, width], written once: copies of it cost milliseconds."""
+def _write(planes: NDArray[np.float32], pixels: Pixels, placed: Fit) -> None:
+    """Lay a picture into its corner of three planes, whose rest is 0 already."""
     import cv2
 
-    width, height = fits[0].canvas
-    feed = np.zeros((len(pictures), 3, height, width), dtype=np.float32)
-    for planes, pixels, placed in zip(feed, pictures, fits, strict=True):
-        columns, rows = placed.scaled
-        # Area averaging keeps small faces of a large picture; bilinear would alias them away.
-        method = cv2.INTER_AREA if columns < placed.picture[0] else cv2.INTER_LINEAR
-        small = cv2.resize(pixels, placed.scaled, interpolation=method)
-        for plane, colour in zip(planes, cv2.split(small), strict=True):
-            plane[:rows, :columns] = colour
-    return feed
+    columns, rows = placed.scaled
+    # Area averaging keeps small faces of a large picture; bilinear would alias them away.
+    method = cv2.INTER_AREA if columns < placed.picture[0] else cv2.INTER_LINEAR
+    small = cv2.resize(pixels, placed.scaled, interpolation=method)
+    for plane, colour in zip(planes, cv2.split(small), strict=True):
+        plane[:rows, :columns] = colour
 
 
 def _check(runner: Runner, size: Size) -> None:

@@ -8,11 +8,17 @@ from numpy.typing import NDArray
 
 from engines.faces.nets.embedder import Vector
 from engines.faces.tracking.person import Person
-from engines.faces.tracking.seen import Box, Seen, is_stranger, likeness_of, overlap, width_of
+from engines.faces.tracking.seen import (
+    SAME,
+    Box,
+    Seen,
+    is_stranger,
+    likeness_of,
+    overlap,
+    width_of,
+)
 
 OVERLAP_MIN = 0.3  # of the expected and the found box
-# A face that jumps by up to a width is the same only if it looks so.
-SAME = 0.5
 PERSON_WEIGHT = 0.5  # of likeness beside overlap, where several faces want one place
 # Who was away is known again from this likeness on, if nobody else is nearly as like.
 RETURN, MARGIN = 0.5, 0.1
@@ -69,7 +75,7 @@ def _score(before: Expected, now: Seen) -> float:
         return _NEVER
     likeness = likeness_of(before.vector, now.vector)
     place = overlap(before.box, now.face.box)
-    looks_same = likeness is not None and likeness >= SAME
+    looks_same = likeness is not None and likeness >= SAME  # else no face jumps by its width
     if place < OVERLAP_MIN and not (looks_same and _distance(before.box, now.face.box) < 1):
         return _NEVER
     return place + PERSON_WEIGHT * max(0.0, likeness or 0.0) + 1e-6

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.faces.face import Face
-from engines.faces.tracking.seen import Seen, is_stranger, overlap, width_of
+from engines.faces.tracking.seen import SAME, Seen, is_stranger, likeness_of, overlap, width_of
 
 OVERLAP_MIN = 0.5
 # A straight line may miss the way of a face by this share of its width in the middle of a gap.
@@ -27,6 +27,14 @@ class Look:
 
     time_s: float
     seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A frame that is looked at."""
+
+    place: int  # in its batch
+    recognise: bool  # tell who each face is; else its place tells it
 
 
 def key_places(moments: Sequence[Moment], *, number: int, every: int) -> list[int]:
@@ -68,6 +76,23 @@ def is_straight(older: Look | None, before: Look, after: Look) -> bool:
         _bend(past.face, now.face, next_.face, earlier_s, step_s) <= BEND_MAX
         for past, now, next_ in zip(earlier, before.seen, pairs, strict=True)
     )
+
+
+def shows_same_persons(before: Look, after: Look) -> bool:
+    """Whether two looks show the same persons in the same places: then place tells who is between.
+
+    Who is there for less time than from one to the other is nobody known.
+    """
+    if len(before.seen) != len(after.seen):
+        return False
+    pairs = _pairs(before.seen, after.seen)
+    if pairs is None:
+        return False
+    likenesses = [
+        likeness_of(each.vector, other.vector)
+        for each, other in zip(before.seen, pairs, strict=True)
+    ]
+    return all(likeness is not None and likeness >= SAME for likeness in likenesses)
 
 
 def _pairs(faces: Sequence[Seen], others: Sequence[Seen]) -> list[Seen] | None:

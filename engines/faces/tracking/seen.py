@@ -17,6 +17,8 @@ TURN_MAX = 0.22
 # From one frame to the next one person is at 0.55 and more even while the head turns; another
 # person in the same place is below this.
 STRANGER = 0.2
+# From this likeness on two sights shortly after each other are one person without a doubt.
+SAME = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 
 from engines.faces.align.templates import Template, template_points
 from engines.faces.face import Face
-from engines.faces.tracks import Moment, Seen, Tracked, Tracker
+from engines.faces.tracks import Glance, Moment, Seen, Tracked, Tracker
 
 FPS = 25.0
 FACE = template_points(Template.ARCFACE_128, size=1) - 0.5
@@ -48,6 +48,7 @@ class Film:
     noise_px: float = 0.0
     cuts: frozenset[int] = frozenset()
     looked: list[int] = field(default_factory=list)
+    recognised: list[int] = field(default_factory=list)  # of those, where persons were told
 
     def sight(self, frame: int) -> list[Seen]:
         """What detection finds in a frame; the same whenever it is asked."""
@@ -65,15 +66,22 @@ class Film:
         order = rng.permutation(len(found))  # detectors sort by score, not by person
         return [found[place] for place in order]
 
+    def _see(self, frame: int, glance: Glance) -> list[Seen]:
+        self.looked.append(frame)
+        found = self.sight(frame)
+        if not glance.recognise:
+            return [Seen(each.face) for each in found]
+        self.recognised.append(frame)
+        return found
+
     def run(self, tracker: Tracker, *, batch: int = 8) -> list[list[Tracked]]:
         """The tracked faces of every frame."""
         shown = []
         for start in range(0, self.frames, batch):
             numbers = range(start, min(start + batch, self.frames))
 
-            def look(places: Sequence[int], numbers: range = numbers) -> list[list[Seen]]:
-                self.looked += [numbers[place] for place in places]
-                return [self.sight(numbers[place]) for place in places]
+            def look(glances: Sequence[Glance], numbers: range = numbers) -> list[list[Seen]]:
+                return [self._see(numbers[each.place], each) for each in glances]
 
             moments = [Moment(each / FPS, is_cut=each in self.cuts) for each in numbers]
             shown += tracker.follow(moments, look)

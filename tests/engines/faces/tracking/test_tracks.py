@@ -59,6 +59,28 @@ def test_where_a_face_turns_round_every_frame_is_looked_at():
     assert len(film.looked) > 40
 
 
+def test_between_two_looks_at_the_same_persons_nobody_is_recognised_again():
+    def way(time):
+        return (200 + 10 * np.sin(2 * np.pi * 2 * time), 200)
+
+    film = Film([Actor(way, who=1), Actor(still(420), who=2)], frames=48)
+    shown = film.run(Tracker(Settings(every=4)))
+    assert numbers(shown) == [[0, 1]] * 48
+    assert len(film.looked) > 40
+    assert sorted(film.recognised) == [0, *range(3, 48, 4)]
+
+
+@pytest.mark.parametrize("first", [9, 10, 11, 12])
+def test_another_person_in_the_same_place_is_told_on_its_first_frame_without_a_cut(first):
+    def way(time):
+        return (200 + 20 * np.sin(2 * np.pi * 2 * time), 200)
+
+    change = (first - 0.5) / FPS
+    actors = [Actor(within(way, 0, change), who=1), Actor(within(way, change, 9), who=2)]
+    film = Film(actors, frames=24)
+    assert numbers(film.run(Tracker(Settings(every=4)))) == [[0]] * first + [[1]] * (24 - first)
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     size=st.integers(1, 13),

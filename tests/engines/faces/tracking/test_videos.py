@@ -28,8 +28,10 @@ def eyes(network):
     detector = YuNet(network(YUNET), name="yunet@2023mar")
     embedder = Embedder(network(MOBILE), embedder_contract("mobilefacenet"), name="mobilefacenet@1")
 
-    def see(pixels) -> list[Seen]:
+    def see(pixels, *, recognise=True) -> list[Seen]:
         faces = detector.detect(pixels)
+        if not recognise:
+            return [Seen(face) for face in faces]
         vectors = unit(embedder.embed(pixels, faces)) if faces else ()
         return [Seen(*pair) for pair in zip(faces, vectors, strict=True)]
 
@@ -46,10 +48,10 @@ def followed(eyes):
         for start in range(0, len(frames), BATCH):
             batch = frames[start : start + BATCH]
 
-            def look(places, batch=batch):
+            def look(glances, batch=batch):
                 nonlocal looked
-                looked += len(places)
-                return [eyes(batch[place]) for place in places]
+                looked += len(glances)
+                return [eyes(batch[each.place], recognise=each.recognise) for each in glances]
 
             moments = [
                 Moment((start + place) / fps, is_cut=cuts.step(pixels))
