@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from engines.colorize.params import typed
-from engines.colorize.videos import given_back, told
 from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
 from engines.media.index import index_video
@@ -42,9 +41,10 @@ def join_parts(item: RunItem, parts: Sequence[EngineResult], limits: MediaLimits
         **first.data,
         "scene_cuts": sum(int(part.data["scene_cuts"]) for part in parts),
         "flicker": _flicker([part.data["flicker"] for part in parts]),
-        **told(work),
+        **work.described(),
     }
-    return EngineResult((given_back(item, path, work),), data, usage)
+    file = work.file(path, name=f"{item.files.stem}-colorized")
+    return EngineResult((file,), data, usage)
 
 
 def _flicker(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -30,7 +29,7 @@ from engines.media.rows import ArrayRows
 from engines.media.video import VideoWork, read_frames, transform_video
 from engines.metering import StageClock, usage_report
 from engines.registry import Registry
-from engines.spec import CanceledRunError, EngineResult, OutputFile, RunItem, UsageReport
+from engines.spec import CanceledRunError, EngineResult, RunItem, UsageReport
 
 BATCH = 4  # frames per network run, where the network takes batches
 _GLANCES = 3  # frames that are looked at before the type of a video is decided
@@ -103,7 +102,7 @@ class VideoRun:
         except CanceledError as stop:
             usage = self._usage(model, painter, self.frames_done)
             raise CanceledRunError(stop.detail, usage=usage) from stop
-        file = given_back(self.item, path, work)
+        file = work.file(path, name=f"{self.item.files.stem}-colorized")
         data = self._data(model, work, size, smoother)
         return EngineResult((file,), data, self._usage(model, painter, work.frames))
 
@@ -161,7 +160,7 @@ class VideoRun:
             },
             "scene_cuts": smoother.cuts,
             "input_size": list(size),
-            **told(work),
+            **work.described(),
         }
 
 
@@ -171,25 +170,6 @@ def lead_in(asked: ColorizeParams) -> int:
     At least one: what changes from frame to frame is measured.
     """
     return frames_to_settle(asked.smoothing)
-
-
-def given_back(item: RunItem, path: Path, work: VideoWork) -> OutputFile:
-    """The video in colour, named after its source."""
-    assert work.container is not None  # noqa: S101 - it was encoded
-    name = f"{item.files.stem}-colorized{path.suffix}"
-    return OutputFile(path, work.container.media_type, name)
-
-
-def told(work: VideoWork) -> dict[str, Any]:
-    """What the result says of the video itself."""
-    return {
-        "frames": work.frames,
-        "frames_lost": work.frames_lost,
-        "duration_s": round(work.seconds, 6),
-        "width": work.width,
-        "height": work.height,
-        "notes": list(work.notes),
-    }
 
 
 def _joined(

@@ -6,7 +6,7 @@ from typing import Any
 from engines.detect.exports import Exports
 from engines.detect.params import DetectParams
 from engines.detect.summary import FrameLog
-from engines.detect.videos import LOG_NAME, annotated, told
+from engines.detect.videos import LOG_NAME
 from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
 from engines.media.index import VideoIndex, index_video
@@ -38,7 +38,7 @@ def join_parts(
     listing = OutputFile(log.path, "application/json", LOG_NAME)
     quantities = {**parts[0].usage.work.quantities, "frames": work.frames}
     whole = Work(quantities, parts[0].usage.work.attributes)
-    data = {**log.summary(), **told(work), **_facts(parts, clock)}
+    data = {**work.described(), **log.summary(), **_facts(parts, clock)}
     usage = joined_usage(clock, [part.usage for part in parts], whole)
     return EngineResult((*drawn, listing, *exports.files), data, usage)
 
@@ -66,7 +66,7 @@ def _video(
         context=item.context,
         lost=lost,
     )
-    return work, (annotated(path, work),)
+    return work, (work.file(path, name=path.stem),)
 
 
 def _facts(parts: Sequence[EngineResult], clock: StageClock) -> Mapping[str, Any]:

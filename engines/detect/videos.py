@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from engines.detect.detection import Detection, Pixels, Question
 from engines.detect.detector import Detector
@@ -62,7 +60,7 @@ class VideoRun:
         except CanceledError as stop:
             raise CanceledRunError(stop.detail, usage=self._usage(log.frames)) from stop
         listing = OutputFile(log.path, "application/json", LOG_NAME)
-        data = {**log.summary(), **told(work)}
+        data = {**work.described(), **log.summary()}
         return result(
             self.item.model,
             self.question.size,
@@ -137,21 +135,4 @@ class VideoRun:
             encoding=encoding,
             segment=segment,
         )
-        return work, (annotated(path, work),)
-
-
-def annotated(path: Path, work: VideoWork) -> OutputFile:
-    """The video with everything drawn, as it is given back."""
-    assert work.container is not None  # noqa: S101 - it was encoded
-    return OutputFile(path, work.container.media_type, path.name)
-
-
-def told(work: VideoWork) -> dict[str, Any]:
-    """What the result says of the video itself."""
-    return {
-        "duration_s": round(work.seconds, 6),
-        "width": work.width,
-        "height": work.height,
-        "frames_lost": work.frames_lost,
-        "notes": list(work.notes),
-    }
+        return work, (work.file(path, name=path.stem),)

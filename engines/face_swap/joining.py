@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from engines.face_swap.params import typed
 from engines.face_swap.tally import Tally
-from engines.face_swap.videos import given_back, told
 from engines.media.delivery import encoding_of
 from engines.media.encoding import output_suffix
 from engines.media.index import index_video
@@ -55,7 +54,8 @@ def join_parts(item: RunItem, parts: Sequence[EngineResult], limits: MediaLimits
     data = {
         **first.data,
         **tally.describe(roles=len(first.data["sources"])),
-        **told(work),
+        **work.described(),
         "notes": [*notes, *(note for note in work.notes if note not in notes)],
     }
-    return EngineResult((given_back(item, path, work),), data, usage)
+    file = work.file(path, name=f"{item.files.stem}-swapped")
+    return EngineResult((file,), data, usage)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from engines.errors import CanceledError
@@ -31,7 +30,6 @@ from engines.registry import Services
 from engines.spec import (
     CanceledRunError,
     EngineResult,
-    OutputFile,
     RunItem,
     UsageReport,
 )
@@ -96,7 +94,7 @@ class VideoRun:
                 raise CanceledRunError(stop.detail, usage=self._usage(index, sources)) from stop
         if segment is None:  # a part may show nobody
             self.tally.check()
-        file = given_back(self.item, path, work)
+        file = work.file(path, name=f"{self.item.files.stem}-swapped")
         return EngineResult((file,), self._data(work, sources), self._usage(index, sources))
 
     def _usage(self, index: VideoIndex, sources: Sequence[Source]) -> UsageReport:
@@ -119,24 +117,6 @@ class VideoRun:
         return {
             **facts,
             **self.tally.describe(roles=len(sources)),
-            **told(work),
+            **work.described(),
             "notes": [*facts["notes"], *work.notes],
         }
-
-
-def given_back(item: RunItem, path: Path, work: VideoWork) -> OutputFile:
-    """The video with other faces, named after its source."""
-    assert work.container is not None  # noqa: S101 - it was encoded
-    name = f"{item.files.stem}-swapped{path.suffix}"
-    return OutputFile(path, work.container.media_type, name)
-
-
-def told(work: VideoWork) -> dict[str, Any]:
-    """What the result says of the video itself."""
-    return {
-        "frames": work.frames,
-        "frames_lost": work.frames_lost,
-        "duration_s": round(work.seconds, 6),
-        "width": work.width,
-        "height": work.height,
-    }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from engines.media.index import VideoIndex
 from engines.media.planes import Pixels
 from engines.media.stages import Feed, Sink, VideoContext
 from engines.media.verify import verify_copy, verify_part
-from engines.spec import Segment
+from engines.spec import OutputFile, Segment
 
 __all__ = ["Process", "VideoContext", "VideoWork", "read_frames", "scan_video", "transform_video"]
 
@@ -44,6 +45,22 @@ class VideoWork:
     frames_lost: int = 0  # damaged in the source: no picture could be decoded
     container: Container | None = None  # of the result; None: nothing was encoded
     notes: tuple[str, ...] = ()  # what the result keeps less of than the source had
+
+    def described(self) -> dict[str, Any]:
+        """What the result of a job says of the video itself."""
+        return {
+            "frames": self.frames,
+            "frames_lost": self.frames_lost,
+            "duration_s": round(self.seconds, 6),
+            "width": self.width,
+            "height": self.height,
+            "notes": list(self.notes),
+        }
+
+    def file(self, path: Path, *, name: str) -> OutputFile:
+        """What was encoded, to give back; ``name`` is what the customer sees, without an ending."""
+        assert self.container is not None  # noqa: S101 - the caller had it encoded
+        return OutputFile(path, self.container.media_type, f"{name}{path.suffix}")
 
 
 def read_frames(path: Path, index: VideoIndex) -> Iterator[Frame]:
