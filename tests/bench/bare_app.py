@@ -7,9 +7,12 @@ import json
 import os
 import threading
 import uuid
+from types import SimpleNamespace
 
 import psycopg
 from flask import Flask, request
+
+from app.api.services import EXTENSION
 
 TABLE = (
     "CREATE TABLE IF NOT EXISTS bare_job (id uuid PRIMARY KEY, body jsonb NOT NULL,"
@@ -20,6 +23,8 @@ TABLE = (
 def build() -> Flask:
     """Make the app; the database is named by BENCH_DSN."""
     app = Flask(__name__)
+    # The settings of gunicorn are those of the product, whose hook sets something there.
+    app.extensions[EXTENSION] = SimpleNamespace(streams=SimpleNamespace())
     own = threading.local()
     dsn = os.environ["BENCH_DSN"]
 
