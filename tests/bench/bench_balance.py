@@ -7,12 +7,8 @@ or one HGET and the parsing of what it holds; the wallet has ten grants. Takes t
 rounds, figures are medians. A second figure is the price of a miss: SQL, and keeping the answer.
 """
 
-import argparse
-import json
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,7 +23,7 @@ from app.local.migrate import migrate  # noqa: E402
 from billing.amounts import from_number  # noqa: E402
 from billing.grants import issue  # noqa: E402
 from billing.wallets import balance, open_wallet  # noqa: E402
-from tests.bench.bench_accept import postgres  # noqa: E402
+from tests.bench.on_postgres import run  # noqa: E402
 from tests.workers.redis_server import RedisServer  # noqa: E402
 
 ROUNDS = 9
@@ -41,7 +37,16 @@ def per_read_ms(read: Callable[[], object], *, reads: int) -> float:
     return (time.perf_counter() - began) / reads * 1000
 
 
-def measure(dsn: str, redis_url: str, *, reads: int) -> dict[str, object]:
+def measure(folder: Path, dsn: str, *, reads: int) -> dict[str, object]:
+    server = RedisServer(folder)
+    server.start()
+    try:
+        return compare(dsn, server.url, reads=reads)
+    finally:
+        server.kill()
+
+
+def compare(dsn: str, redis_url: str, *, reads: int) -> dict[str, object]:
     migrate(dsn)
     engine = open_engine(dsn, pre_ping=False)
     sessions, cache = session_factory(engine), BalanceCache(redis_url, keep_s=3600)
@@ -82,26 +87,9 @@ def measure(dsn: str, redis_url: str, *, reads: int) -> dict[str, object]:
     return {"bench": "balance", "read_ms": medians, "ratio": ratios}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dsn", help="an empty database to use")
-    parser.add_argument("--reads", type=int, default=200)
-    parser.add_argument("--json", type=Path, help="also write the outcome here")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="pmbench-"))
-    server = RedisServer(folder)
-    server.start()
-    try:
-        with postgres(options.dsn, folder) as dsn:
-            outcome = measure(dsn, server.url, reads=options.reads)
-    finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+def show(outcome: dict[str, object]) -> None:
     print(f"\na shown balance, in reads a second of those from SQL: {outcome['ratio']}")
-    print(json.dumps(outcome))
-    if options.json is not None:
-        options.json.write_text(json.dumps(outcome, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure=measure, show=show, reads=200)

@@ -10,13 +10,10 @@ with as many rows of that size: COPY into a bare table of jobs, and COPY with a 
 and one UPDATE of a wallet, each in one transaction. Rounds alternate; the figures are medians.
 """
 
-import argparse
 import json
 import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
@@ -31,7 +28,8 @@ sys.path.insert(0, str(ROOT))
 from app.batches.opening import make_jobs  # noqa: E402 - the tree must be importable first
 from app.db import open_engine, session_factory  # noqa: E402
 from tests.bench import stage  # noqa: E402
-from tests.bench.bench_accept import drive, gunicorn, http_request, postgres  # noqa: E402
+from tests.bench.bench_accept import drive, gunicorn, http_request  # noqa: E402
+from tests.bench.on_postgres import run  # noqa: E402
 
 BARE = """
 CREATE TABLE bare_hold (id text PRIMARY KEY, job text NOT NULL UNIQUE, amount bigint NOT NULL);
@@ -133,7 +131,7 @@ def measure(folder: Path, dsn: str, *, items: int, rounds: int) -> dict[str, obj
                 "COPY": lambda: bare_writes(dsn, row, items, books=False),
                 "COPY, holds and a wallet": lambda: bare_writes(dsn, row, items, books=True),
             }
-            figures = {"batch": rate, **{name: run() for name, run in parts.items()}}
+            figures = {"batch": rate, **{name: part() for name, part in parts.items()}}
             for name, figure in figures.items() if number else ():  # the first one warms up
                 seen.setdefault(name, []).append(figure)
     rows = {name: round(statistics.median(figures), 1) for name, figures in seen.items()}
@@ -162,26 +160,7 @@ def show(outcome: dict[str, object]) -> None:
         print(f"| {name} | {row:,.0f} |")
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.3f}")
-    print(json.dumps(outcome))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dsn", help="an empty database to use")
-    parser.add_argument("--items", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the outcome here")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="pmbench-"))
-    try:
-        with postgres(options.dsn, folder) as dsn:
-            outcome = measure(folder, dsn, items=options.items, rounds=options.rounds)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    show(outcome)
-    if options.json is not None:
-        options.json.write_text(json.dumps(outcome, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure=measure, show=show, items=1000, rounds=5)

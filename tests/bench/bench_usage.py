@@ -9,10 +9,7 @@ of a week, say how much memory it takes to write them. Cases take turns for thre
 are medians. Takes a minute.
 """
 
-import argparse
-import json
 import resource
-import shutil
 import statistics
 import sys
 import tempfile
@@ -33,7 +30,7 @@ from app.local.migrate import migrate  # noqa: E402
 from app.reports.files import write_csv, write_parquet  # noqa: E402
 from app.reports.usage import columns, usage_views  # noqa: E402
 from billing.usage_report import Bucket, Dimension, Question, usage_rows  # noqa: E402
-from tests.bench.bench_accept import postgres  # noqa: E402
+from tests.bench.on_postgres import run  # noqa: E402
 
 ROUNDS = 3
 PAGE = 1000
@@ -80,7 +77,7 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(dsn: str, *, rows: int) -> dict[str, object]:
+def measure(_folder: Path, dsn: str, *, rows: int) -> dict[str, object]:
     migrate(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO billing.wallet (tenant) VALUES ('t'), ('other')")
@@ -144,25 +141,7 @@ def show(outcome: dict[str, object]) -> None:
     for kind, facts in files.items():
         print(f"{kind}: {facts['bytes']:,} bytes in {facts['seconds']} s, "
               f"{facts['peak_mib_more']} MiB more at the peak")  # fmt: skip
-    print(json.dumps(outcome))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dsn", help="an empty database to use")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--json", type=Path, help="also write the outcome here")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="pmbench-"))
-    try:
-        with postgres(options.dsn, folder) as dsn:
-            outcome = measure(dsn, rows=options.rows)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    show(outcome)
-    if options.json is not None:
-        options.json.write_text(json.dumps(outcome, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure=measure, show=show, rows=1_000_000)
