@@ -34,6 +34,14 @@ AVI = Container("avi", "avi", "video/x-msvideo")
 MPEGTS = Container("mpegts", "mpegts", "video/mp2t")
 
 
+def timestamps(container: Container) -> dict[str, None]:
+    """Return ffmpeg's input option that keeps the times of a file as they are.
+
+    Broadcast clocks start anywhere, so a transport stream alone counts from its own beginning.
+    """
+    return {} if container is MPEGTS else {"copyts": None}
+
+
 def recognize(head: bytes) -> Container | None:
     """Return the container whose files begin like ``head`` (4 KiB are enough), or ``None``."""
     if head[4:8] in _MOV_BOXES:

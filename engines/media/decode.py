@@ -19,12 +19,13 @@ import ffmpeg
 import numpy as np
 
 from engines.errors import EngineError, ExhaustedError, InvalidInputError
-from engines.media.containers import MATROSKA, MOV, MP4, WEBM
+from engines.media.containers import MATROSKA, MOV, MP4, WEBM, timestamps
 from engines.media.ffmpeg import Bounds, Process, command, reading
 from engines.media.frame import Frame
 from engines.media.hardware import can_decode
-from engines.media.index import VideoIndex, size_changes, timestamps
+from engines.media.index import VideoIndex
 from engines.media.planes import Conversion, Pixels, Planes, in_planes
+from engines.media.refusals import size_changes
 
 __all__ = ["Decoder", "Frame", "Pixels", "Span", "widen"]
 

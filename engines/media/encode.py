@@ -8,6 +8,7 @@ from typing import Any, Self
 import ffmpeg
 
 from engines.errors import EngineError, EngineFaultError, ExhaustedError
+from engines.media.containers import timestamps
 from engines.media.decode import Frame, widen
 from engines.media.encoding import (
     NVENC,
@@ -20,7 +21,7 @@ from engines.media.encoding import (
     video_options,
 )
 from engines.media.ffmpeg import Bounds, Process, command, reading
-from engines.media.index import VideoIndex, timestamps
+from engines.media.index import VideoIndex
 from engines.media.nut import RawPictures
 from engines.media.planes import Conversion, Pixels, in_planes
 from engines.spec import Segment

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from engines.errors import InvalidInputError
-from engines.media.containers import MATROSKA, MOV, MP4, WEBM, Container
-from engines.media.index import VideoIndex, timestamps
+from engines.media.containers import MATROSKA, MOV, MP4, WEBM, Container, timestamps
+from engines.media.index import VideoIndex
 from engines.media.planes import in_planes
-from engines.media.streams import Colour, Track
+from engines.media.streams import UNKNOWN, Colour, Track
 from engines.spec import Segment
 
 X264, NVENC, VP9 = "libx264", "h264_nvenc", "libvpx-vp9"
@@ -149,8 +149,11 @@ def _pixel_format(index: VideoIndex) -> str:
 def _tags(colour: Colour) -> str:
     # RGB sources are stored as BT.709, and say so.
     matrix = "bt709" if colour.matrix == "gbr" else colour.matrix
+    # Of an unknown range the encoder takes the limited one. Told so, no scaler is put before it
+    # that copies every frame to say the same.
+    limits = "tv" if colour.range == UNKNOWN else colour.range
     named = {
-        "range": colour.range,
+        "range": limits,
         "colorspace": matrix,
         "color_primaries": colour.primaries,
         "color_trc": colour.transfer,

@@ -251,12 +251,14 @@ def run(
     timeout_s: float,
     read: Callable[[IO[bytes]], None],
     head: int = 0,
+    keep: Sequence[int] = (),
 ) -> Finished:
     """Run to the end, handing the output to ``read``; killed after ``timeout_s`` seconds.
 
-    Whatever ``read`` raises ends the process too and is raised here.
+    Whatever ``read`` raises ends the process too and is raised here. ``keep`` are descriptors that
+    stay open in it.
     """
-    with Process(arguments, bounds=bounds, head=head) as process:
+    with Process(arguments, bounds=bounds, keep=keep, head=head) as process:
         expired = threading.Event()
 
         def expire() -> None:

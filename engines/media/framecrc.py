@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 NO_TIMESTAMP = -(1 << 63)
+# How a run prints it: without the second option every line is a turn between two processes.
+PRINTED: dict[str, str | int] = {"f": "framecrc", "flush_packets": 0}
 _KEY, _DISCARD = 1, 4  # flags of a packet; the table leaves them out where they are just 1
 
 

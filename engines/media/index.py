@@ -1,29 +1,25 @@
 """Every frame of a video by its exact timestamp, without decoding and without ffprobe.
 
-``ffmpeg -c copy -f framecrc`` prints one line per packet with its timestamps and duration. A second
-short run decodes the first frame, which proves that the file can be decoded and says how large a
-shown frame is. Where packets are not frames (hidden frames, missing timestamps) the second run
-decodes everything.
+``ffmpeg -c copy -f framecrc`` prints one line per packet with its timestamps and duration. The same
+run decodes the first frame, which proves that the file can be decoded and says how large a shown
+frame is. Where packets are not frames (hidden frames, missing timestamps) a second run decodes
+everything; where a file is bad, runs of their own tell apart what cannot be read and what cannot
+be decoded.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
-
-import ffmpeg
 
 from engines.errors import InvalidInputError
 from engines.media.containers import MPEGTS, Container, is_encrypted, recognize_file
-from engines.media.ffmpeg import Bounds, command, reading, run
-from engines.media.framecrc import NO_TIMESTAMP, Packet, Table
+from engines.media.framecrc import NO_TIMESTAMP, Packet
 from engines.media.limits import MediaLimits
-from engines.media.refusals import diagnose
-from engines.media.streams import Description, Picture, Track, describe
+from engines.media.listing import list_frames, survey
+from engines.media.streams import Picture, Track
 from engines.spec import MediaInfo, MediaKind
 
-_DESCRIPTION_LINES = 2000
 _HIDING_CODECS = frozenset({"vp8"})  # a packet may be a reference frame that is never shown
 _MOST_DECODED_FOR_AN_INDEX = 10_000
 _RESIZING_CODECS = frozenset({"vp8", "vp9", "av1"})  # WebRTC changes the size as the network does
@@ -108,18 +104,20 @@ def index_video(path: Path, limits: MediaLimits | None = None) -> VideoIndex:
     """Return the exact index of a video file; raises what ``probe_video`` raises."""
     bounds = limits or MediaLimits()
     container = _admit(path, bounds)
-    packets, table, described = _demux(path, container, bounds)
+    found = survey(path, container, bounds)
+    packets, table, described = found.packets, found.table, found.described
     picture = described.picture
     if picture is None:
         raise InvalidInputError("the file has no video stream", code="no_video_stream")
     codec = table.codecs.get(0, "unknown")
     mode = _decoding(container, codec, packets)
-    shown, shown_table = _decode(path, container, bounds, mode)
+    first = found.first_frame if mode == "first" else None
+    shown = first or list_frames(path, container, bounds, mode)
     every = mode == "all"
-    frames = shown if every else packets
-    time_base = (shown_table if every else table).time_bases[0]
+    frames = shown.packets if every else packets
+    time_base = (shown.table if every else table).time_bases[0]
     pts = _ascending(frames)
-    width, height = shown_table.sizes[0]
+    width, height = shown.table.sizes[0]
     index = VideoIndex(
         container=container,
         bytes=path.stat().st_size,
@@ -129,7 +127,7 @@ def index_video(path: Path, limits: MediaLimits | None = None) -> VideoIndex:
         last_duration=_last_duration(frames, pts),
         width=width,
         height=height,
-        sample_aspect=shown_table.sample_aspects.get(0),
+        sample_aspect=shown.table.sample_aspects.get(0),
         rotation=described.rotation,
         picture=picture,
         tracks=described.tracks,
@@ -139,14 +137,6 @@ def index_video(path: Path, limits: MediaLimits | None = None) -> VideoIndex:
     )
     _check(index, bounds)
     return index
-
-
-def timestamps(container: Container) -> dict[str, None]:
-    """Return the input option that keeps the times of a file as they are.
-
-    Broadcast clocks start anywhere, so a transport stream alone counts from its own beginning.
-    """
-    return {} if container is MPEGTS else {"copyts": None}
 
 
 def _admit(path: Path, limits: MediaLimits) -> Container:
@@ -166,54 +156,6 @@ def _admit(path: Path, limits: MediaLimits) -> Container:
     return container
 
 
-def _input(path: Path, container: Container, limits: MediaLimits, **more: str) -> "ffmpeg.Stream":
-    options = {
-        **reading(container.demuxer),
-        **timestamps(container),
-        **more,
-        "max_pixels": limits.max_video_pixels,
-        "max_streams": limits.max_video_streams,
-        "threads": 1,
-    }
-    return ffmpeg.input(f"file:{path}", **options)
-
-
-def _run(
-    output: "ffmpeg.Stream", limits: MediaLimits, *, most: int
-) -> tuple[list[Packet], Table, Description]:
-    table, packets = Table(), list[Packet]()
-
-    def read(stream: IO[bytes]) -> None:
-        for packet in table.read(stream):
-            packets.append(packet)
-            if len(packets) > most:
-                detail = f"the video has more than {most} frames: cut it into parts"
-                raise InvalidInputError(detail, code="video_too_many_frames")
-
-    memory = Bounds(memory_bytes=limits.probe_memory_bytes, cpu_s=int(limits.probe_timeout_s) + 5)
-    finished = run(
-        output.compile(cmd=command(loglevel="info")),
-        bounds=memory,
-        timeout_s=limits.probe_timeout_s,
-        read=read,
-        head=_DESCRIPTION_LINES,
-    )
-    refusal = diagnose(finished, found=bool(packets))
-    if refusal:
-        raise refusal
-    return packets, table, describe(finished.messages.head)
-
-
-def _demux(
-    path: Path, container: Container, limits: MediaLimits
-) -> tuple[list[Packet], Table, Description]:
-    """List the packets of the first stream of moving pictures, in decoding order."""
-    source = _input(path, container, limits)
-    output = ffmpeg.output(source["V:0"], "pipe:1", f="framecrc", vcodec="copy")
-    packets, table, described = _run(output, limits, most=limits.max_video_frames)
-    return [packet for packet in packets if not packet.discard], table, described
-
-
 def _decoding(container: Container, codec: str, packets: list[Packet]) -> str:
     """Say how much must be decoded to trust the index: first, key (frames) or all."""
     times = {packet.pts for packet in packets}
@@ -225,34 +167,6 @@ def _decoding(container: Container, codec: str, packets: list[Packet]) -> str:
     if codec in _HIDING_CODECS and len(packets) <= _MOST_DECODED_FOR_AN_INDEX:
         return "all"
     return "key" if container is MPEGTS or codec in _RESIZING_CODECS else "first"
-
-
-def _decode(
-    path: Path, container: Container, limits: MediaLimits, mode: str
-) -> tuple[list[Packet], Table]:
-    """Decode the first frame, the key frames or all frames; refuse a size that changes."""
-    only_keys = {"skip_frame": "nokey"} if mode == "key" else {}
-    one = {"frames:v": 1} if mode == "first" else {}
-    output = ffmpeg.output(
-        _input(path, container, limits, **only_keys)["V:0"],
-        "pipe:1",
-        f="framecrc",
-        vcodec="rawvideo",
-        fps_mode="passthrough",
-        enc_time_base="demux",
-        noautoscale=None,
-        **one,
-    )
-    frames, table, _ = _run(output, limits, most=limits.max_video_frames)
-    if len({frame.size for frame in frames}) > 1:
-        raise size_changes()
-    return frames, table
-
-
-def size_changes() -> InvalidInputError:
-    """Return the refusal of a video whose frames do not all have one size."""
-    detail = "the picture size changes within the video: convert it to one size first"
-    return InvalidInputError(detail, code="video_size_changes")
 
 
 def _ascending(frames: Iterable[Packet]) -> tuple[int, ...]:

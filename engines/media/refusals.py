@@ -42,3 +42,9 @@ def diagnose(finished: Finished, *, found: bool) -> EngineError | None:
             return InvalidInputError(detail, code=code)
     detail = "the video cannot be decoded: it is damaged or not a video"
     return InvalidInputError(detail, code="media_unreadable")
+
+
+def size_changes() -> InvalidInputError:
+    """Return the refusal of a video whose frames do not all have one size."""
+    detail = "the picture size changes within the video: convert it to one size first"
+    return InvalidInputError(detail, code="video_size_changes")

@@ -21,7 +21,7 @@ from engines.media.encoding import (
 )
 from engines.media.ffmpeg import Bounds, Process, command
 from engines.media.index import VideoIndex
-from engines.media.verify import Stream, read_stream, verify_copy
+from engines.media.verify import SourceSound, Stream, read_stream, verify_copy
 from engines.media.video import VideoContext, VideoWork, kept_less
 from engines.spec import Segment
 
@@ -104,16 +104,19 @@ def join_segments(
     listing = destination.with_name(f"{destination.name}.txt")
     try:
         listing.write_text(_concat(parts, firsts, index), encoding="utf-8")
-        _write(
-            source,
-            listing,
-            destination,
-            index=index,
-            first_pts=written[0],
-            encoding=encoding,
-            context=context,
-        )
-        verify_copy(source, destination, container, index=index, pts=written, context=context)
+        with SourceSound(source, index) as sound:
+            _write(
+                source,
+                listing,
+                destination,
+                index=index,
+                first_pts=written[0],
+                encoding=encoding,
+                context=context,
+            )
+            verify_copy(
+                destination, container, index=index, pts=written, sound=sound, context=context
+            )
     except BaseException:
         destination.unlink(missing_ok=True)
         raise

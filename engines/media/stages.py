@@ -86,7 +86,10 @@ class Feed:
 
 @dataclass(slots=True)
 class Sink:
-    """The thread that encodes one batch behind; the encoder starts with the first frame."""
+    """The thread that encodes one batch behind.
+
+    The encoder starts at once, so that it is ready when the first frame is.
+    """
 
     source: Path
     destination: Path
@@ -104,8 +107,8 @@ class Sink:
 
     def put(self, frames: Sequence[Frame], pictures: Sequence[Frame | Pixels]) -> None:
         """Hand over one batch; raises what the encoder failed with."""
-        if self._encoder is None:
-            self._start(frames[0].pts)
+        if self._thread is None:
+            self._begin(frames[0].pts)
         pairs = [(frame.pts, made) for frame, made in zip(frames, pictures, strict=True)]
         try:
             self._channel.put(pairs, idle=self.context.checkpoint)
@@ -121,9 +124,13 @@ class Sink:
             self.context.checkpoint()
         self._raise()
 
-    def _start(self, first_pts: int) -> None:
+    @property
+    def _expected(self) -> int:
+        return self.segment.start_pts if self.segment else self.index.pts[0]
+
+    def _prepare(self, first_pts: int) -> Encoder:
         # In this thread: the process dies with the thread that started it.
-        self._encoder = Encoder(
+        return Encoder(
             self.source,
             self.destination,
             index=self.index,
@@ -131,6 +138,12 @@ class Sink:
             encoding=self.encoding,
             segment=self.segment,
         )
+
+    def _begin(self, first_pts: int) -> None:
+        assert self._encoder is not None  # noqa: S101 - entered
+        if first_pts != self._expected:  # what was to come first cannot be decoded
+            self._encoder.__exit__(None, None, None)
+            self._encoder = self._prepare(first_pts)
         self._thread = threading.Thread(target=self._write, name="video-encode", daemon=True)
         self._thread.start()
 
@@ -150,7 +163,8 @@ class Sink:
             raise self._error
 
     def __enter__(self) -> Self:
-        """Return the sink itself."""
+        """Start the encoder and return the sink itself."""
+        self._encoder = self._prepare(self._expected)
         return self
 
     def __exit__(
@@ -160,8 +174,7 @@ class Sink:
         trace: TracebackType | None,
     ) -> None:
         """End thread and process; after an error at once."""
-        if self._encoder is None:
-            return
+        assert self._encoder is not None  # noqa: S101 - entered
         self._channel.end()
         if error is not None:
             self._encoder.kill()

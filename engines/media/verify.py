@@ -1,20 +1,21 @@
 """Is the written video the one that was asked for? Checked before anybody is charged for it."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Protocol
+from types import TracebackType
+from typing import IO, Protocol, Self
 
 import ffmpeg
 
 from engines.errors import EngineFaultError
-from engines.media.containers import AVI, MP4, MPEGTS, Container
-from engines.media.ffmpeg import Bounds, command, reading, run
-from engines.media.framecrc import Packet, Table
-from engines.media.index import VideoIndex, timestamps
+from engines.media.containers import AVI, MP4, MPEGTS, Container, timestamps
+from engines.media.ffmpeg import Bounds, Process, command, reading, run
+from engines.media.framecrc import PRINTED, Packet, Table
+from engines.media.index import VideoIndex
 
 _TIMEOUT_S = 600.0
 
@@ -46,13 +47,61 @@ def verify_part(path: Path, *, index: VideoIndex, pts: Sequence[int]) -> None:
         raise _failed(f"{len(found.pts)} of {len(pts)} frames were written, or not at their times")
 
 
+class SourceSound:
+    """The sound packets of a source, listed beside other work. A context manager.
+
+    Begun with the work itself, so that after it only the written file is left to be read.
+    """
+
+    def __init__(self, source: Path, index: VideoIndex) -> None:
+        streams = [str(track.position) for track in index.tracks if track.kind == "audio"]
+        self.tracks = len(streams)
+        self._packets = _Packets(self.tracks)
+        self._reading: tuple[Process, ThreadPoolExecutor, Future[None]] | None = None
+        if streams:
+            arguments = _arguments(source, index.container, streams)
+            process, beside = Process(arguments, bounds=Bounds()), ThreadPoolExecutor(1, "sound")
+            self._reading = process, beside, beside.submit(self._read, process)
+
+    def _read(self, process: Process) -> None:
+        for packet in Table().read(process.stdout):
+            self._packets.add(packet.stream, packet)
+        _check_read(process.wait(), process.messages.text())
+
+    def told(self) -> tuple[tuple[int, str], ...]:
+        """Return of each track how many packets it has and a digest of their bytes."""
+        try:
+            if self._reading:
+                self._reading[2].result(_TIMEOUT_S)
+        except TimeoutError:
+            raise _failed("the sound of the source cannot be listed in time") from None
+        return self._packets.told()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the reading, also in its midst."""
+        if self._reading:
+            process, beside, _ = self._reading
+            process.kill()
+            beside.shutdown()
+            process.__exit__(kind, error, trace)
+
+
 def verify_copy(
-    source: Path,
     destination: Path,
     container: Container,
     *,
     index: VideoIndex,
     pts: Sequence[int],
+    sound: SourceSound,
     context: _Patience,
 ) -> None:
     """Compare a written video with its source; ``pts`` are the ticks that were encoded.
@@ -63,11 +112,8 @@ def verify_copy(
     Raises:
         EngineFaultError: ``video_verify_failed``, naming what differs.
     """
-    audio = [track.position for track in index.tracks if track.kind == "audio"]
-    with ThreadPoolExecutor(1, "video-verify") as beside:  # both files are read at the same time
-        sent = beside.submit(_sound, source, index.container, [str(each) for each in audio])
-        written = read_stream(destination, container, sound=len(audio))
-        before = sent.result()
+    written = read_stream(destination, container, sound=sound.tracks)
+    before = sound.told()
     context.checkpoint()
     _check_times(written, index, pts)
     # Broadcast streams repeat a header in every packet, which MP4 and Matroska store once.
@@ -103,22 +149,12 @@ def read_stream(path: Path, container: Container, *, sound: int = 0) -> Stream:
             elif not packet.discard:
                 times.append(packet.pts)
 
-    _list(path, container, ["V:0", *(f"a:{place}" for place in range(sound))], read)
+    streams = ["V:0", *(f"a:{place}" for place in range(sound))]
+    arguments = _arguments(path, container, streams)
+    finished = run(arguments, bounds=Bounds(), timeout_s=_TIMEOUT_S, read=read)
+    _check_read(finished.status, finished.messages.text())
     time_base = table.time_bases.get(0, Fraction(1))
     return Stream(tuple(sorted(times)), time_base, table.extradata.get(0, ""), packets.told())
-
-
-def _sound(path: Path, container: Container, streams: list[str]) -> tuple[tuple[int, str], ...]:
-    """Return for each stream how many packets it has and a digest of their bytes."""
-    packets = _Packets(len(streams))
-
-    def read(stream: IO[bytes]) -> None:
-        for packet in Table().read(stream):
-            packets.add(packet.stream, packet)
-
-    if streams:
-        _list(path, container, streams, read)
-    return packets.told()
 
 
 class _Packets:
@@ -137,11 +173,13 @@ class _Packets:
         return tuple((count, digest.hexdigest()) for count, digest in pairs)
 
 
-def _list(
-    path: Path, container: Container, streams: list[str], read: Callable[[IO[bytes]], None]
-) -> None:
+def _arguments(path: Path, container: Container, streams: list[str]) -> list[str]:
     source = ffmpeg.input(f"file:{path}", **reading(container.demuxer), **timestamps(container))
-    output = ffmpeg.output(*(source[name] for name in streams), "pipe:1", f="framecrc", c="copy")
-    finished = run(output.compile(cmd=command()), bounds=Bounds(), timeout_s=_TIMEOUT_S, read=read)
-    if finished.status != 0:
-        raise _failed(f"it cannot be read back ({finished.messages.text()[-200:]})")
+    output = ffmpeg.output(*(source[name] for name in streams), "pipe:1", c="copy", **PRINTED)
+    arguments: list[str] = output.compile(cmd=command())
+    return arguments
+
+
+def _check_read(status: int, text: str) -> None:
+    if status != 0:
+        raise _failed(f"it cannot be read back ({text[-200:]})")

@@ -19,7 +19,7 @@ from engines.media.encoding import Encoding, output_container
 from engines.media.index import VideoIndex
 from engines.media.planes import Pixels
 from engines.media.stages import Feed, Sink, VideoContext
-from engines.media.verify import verify_copy, verify_part
+from engines.media.verify import SourceSound, verify_copy, verify_part
 from engines.spec import OutputFile, Segment
 
 __all__ = ["Process", "VideoContext", "VideoWork", "read_frames", "scan_video", "transform_video"]
@@ -137,6 +137,7 @@ def transform_video(
             span = _span(index, segment, lead_in)
             decoder = stack.enter_context(Decoder(source, index, span=span))
             sink = stack.enter_context(Sink(source, destination, index, chosen, context, segment))
+            sound = None if segment else stack.enter_context(SourceSound(source, index))
 
             def handle(some: Sequence[Frame]) -> None:
                 pictures = _checked(process(some), some)
@@ -146,12 +147,17 @@ def transform_video(
             done = _drive(decoder, index, handle, context, batch=batch, of=frames)
             lost = _finish(decoder, index, frames)
             sink.finish()
-        if segment:
-            verify_part(destination, index=index, pts=sink.written)
-        else:
-            verify_copy(
-                source, destination, container, index=index, pts=sink.written, context=context
-            )
+            if sound is None:
+                verify_part(destination, index=index, pts=sink.written)
+            else:
+                verify_copy(
+                    destination,
+                    container,
+                    index=index,
+                    pts=sink.written,
+                    sound=sound,
+                    context=context,
+                )
     except BaseException:
         destination.unlink(missing_ok=True)
         raise

@@ -1,19 +1,23 @@
 """What comes out of a transformed video: every frame at its time, in its colours."""
 
+import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
 
 from engines.media import video
-from engines.media.encoding import Encoding, output_container
+from engines.media.encoding import Encoding, output_container, video_options
+from engines.media.ffmpeg import find_ffmpeg
 from engines.media.index import index_video
-from engines.media.video import read_frames, scan_video
+from engines.media.video import read_frames, scan_video, transform_video
 from tests.engines.media.transforming import (
     Watcher,
     assert_faithful,
+    seconds,
     transform,
     untouched,
 )
@@ -163,6 +167,33 @@ def test_progress_grows_to_the_end(clip, tmp_path):
     watcher = Watcher()
     transform(clip("constant.mp4"), tmp_path, context=watcher, batch=20)
     assert watcher.seen == [(20, 50, "frames"), (40, 50, "frames"), (50, 50, "frames")]
+
+
+@pytest.mark.parametrize("name", ["constant.mp4", "broadcast.ts"])
+def test_a_first_frame_that_cannot_be_decoded_moves_no_other(clip, tmp_path, name):
+    path, result = clip(name), tmp_path / "result.mp4"
+    index = index_video(path)
+    longer = replace(index, pts=(index.pts[0] - index.last_duration, *index.pts))
+    work = transform_video(
+        path, result, index=longer, process=untouched, batch=8, context=Watcher()
+    )
+    assert (work.frames, work.frames_lost) == (index.frames, 1)
+    assert seconds(index_video(result)) == seconds(index)
+
+
+@pytest.mark.parametrize("name", ["constant.mp4", "bt709.mp4", "broadcast.ts"])
+def test_no_scaler_copies_the_frames_that_go_to_the_encoder_as_they_are(clip, name):
+    options = video_options(index_video(clip(name)), Encoding())
+    asked = [text for key, value in options.items() for text in (f"-{key}", str(value))]
+    frames = ["-f", "lavfi", "-i", "testsrc=s=192x108:d=1,format=yuv420p"]
+    told = subprocess.run(
+        [find_ffmpeg(), "-loglevel", "verbose", *frames, *asked, "-f", "null", "-"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    assert "Output #0" in told
+    assert "'Parsed_setparams_0' and the filter 'format'" not in told
 
 
 def test_looking_without_writing_visits_every_frame(clip):

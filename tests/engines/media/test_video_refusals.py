@@ -11,7 +11,7 @@ from engines.errors import CanceledError, EngineFaultError, ExhaustedError, Inva
 from engines.media.containers import MP4
 from engines.media.encoding import Encoding
 from engines.media.index import index_video
-from engines.media.verify import verify_copy
+from engines.media.verify import SourceSound, verify_copy
 from engines.media.video import read_frames, transform_video
 from tests.engines.media.transforming import Watcher, nothing_left, transform, untouched
 
@@ -127,8 +127,25 @@ def test_a_wrong_result_is_not_let_through(clip, tmp_path, make, change):
     }[change]
     make("-i", str(path), "-c", "copy", *options, str(wrong))
     index = index_video(path)
-    check = partial(verify_copy, path, index=index, pts=index.pts, context=Watcher())
-    check(path, MP4)
-    with pytest.raises(EngineFaultError) as caught:
-        check(wrong, MP4)
+    with SourceSound(path, index) as sound:
+        check = partial(verify_copy, index=index, pts=index.pts, sound=sound, context=Watcher())
+        check(path, MP4)
+        with pytest.raises(EngineFaultError) as caught:
+            check(wrong, MP4)
     assert caught.value.code == "video_verify_failed"
+
+
+def test_a_source_whose_sound_cannot_be_listed_is_not_called_verified(clip, tmp_path):
+    index = index_video(clip("constant.mp4"))
+    noise = tmp_path / "noise.mp4"
+    noise.write_bytes(bytes(1000))
+    with SourceSound(noise, index) as sound, pytest.raises(EngineFaultError) as caught:
+        sound.told()
+    assert caught.value.code == "video_verify_failed"
+
+
+def test_listing_the_sound_of_a_source_can_be_left_in_its_midst(clip):
+    path = clip("constant.mp4")
+    with SourceSound(path, index_video(path)) as sound:
+        assert sound.tracks == 1
+    assert not [child for child in psutil.Process().children() if "ffmpeg" in child.name()]
