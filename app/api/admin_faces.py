@@ -1,11 +1,13 @@
 """``/v1/admin/blocked-faces`` and the erasure of a tenant's embeddings. Admin keys only."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, BinaryIO, Literal, cast
 
 from apiflask import APIBlueprint, EmptySchema
 from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field
+from werkzeug.datastructures import FileStorage
 
 from app.api.auth import admins_only, current_operator, current_principal
 from app.api.embeddings import ErasureObject
@@ -14,7 +16,7 @@ from app.api.idempotency import bind, earlier_resource, requested
 from app.api.parts import one_file, one_text, only_parts
 from app.api.replies import ListQuery, moment, page, reply
 from app.api.schemas import Document, Listing
-from app.api.services import services, utc_now
+from app.api.services import Services, services, utc_now
 from app.api.validation import validated
 from app.errors import InvalidRequestError
 from app.faces.blocklist import (
@@ -24,6 +26,7 @@ from app.faces.blocklist import (
     THRESHOLD,
     block,
     blocked_faces,
+    still_blocked,
     unblock,
 )
 from app.faces.embeddings import erase
@@ -150,19 +153,18 @@ def add(wanted: BlockRequest) -> Response:
 def add_picture() -> Response:
     """Block the face of a picture for every embedder whose weights are on the API's machine.
 
-    The picture is not kept. Block it again after bringing another embedder.
+    The picture is not kept. Block it again, with another Idempotency-Key, after bringing another
+    embedder.
     """
-    kit = services()
+    kit, owner = services(), current_principal().key_id
     only_parts(files=("picture",), fields=FIELDS)
-    part, wanted = one_file("picture"), validated(PictureForm, _fields())
-    with kit.storage.scratch() as path:
-        copy_bounded(cast(BinaryIO, part.stream), path, max_bytes=kit.settings.max_upload_bytes)
-        probed = kit.prober(path)
-        if probed.kind is not MediaKind.IMAGE:
-            detail = "Send a picture of the face, not a video."
-            raise InvalidRequestError(detail, code="unsupported_media")
-        with place_in(kit.trials, wait_s=GATE_WAIT_S, detail=BUSY, retry_after_s=15):
-            vectors = identify_apart(kit.settings, path)
+    part, fields = one_file("picture"), _fields()
+    wanted, key = validated(PictureForm, fields), requested(fields, parts=[part])
+    with kit.unit_of_work() as session:
+        known = earlier_resource(session, owner=owner, idempotency=key)
+        if known is not None:
+            return _together(still_blocked(session, face_ids=known.split()))
+    vectors = _seen(kit, part)
     now = utc_now()
     with kit.unit_of_work() as session:
         made = [
@@ -178,7 +180,25 @@ def add_picture() -> Response:
             )
             for model, vector in vectors.items()
         ]
-        documents = [_view(face) for face in made]
+        ids = " ".join(face.id for face in made)
+        bind(session, owner=owner, idempotency=key, resource_id=ids)
+        return _together(made)
+
+
+def _seen(kit: Services, part: FileStorage) -> dict[str, list[float]]:
+    """The face of a picture by embedder; the picture is gone afterwards."""
+    with kit.storage.scratch() as path:
+        copy_bounded(cast(BinaryIO, part.stream), path, max_bytes=kit.settings.max_upload_bytes)
+        probed = kit.prober(path)
+        if probed.kind is not MediaKind.IMAGE:
+            detail = "Send a picture of the face, not a video."
+            raise InvalidRequestError(detail, code="unsupported_media")
+        with place_in(kit.trials, wait_s=GATE_WAIT_S, detail=BUSY, retry_after_s=15):
+            return identify_apart(kit.settings, path)
+
+
+def _together(faces: Sequence[BlockedFace]) -> Response:
+    documents = [_view(face) for face in faces]
     return reply({"data": documents, "next_cursor": None, "has_more": False}, 201)
 
 

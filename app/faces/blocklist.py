@@ -128,6 +128,13 @@ def blocked_faces(session: Session, *, limit: int, after: str | None = None) -> 
     return list(session.scalars(statement))
 
 
+def still_blocked(session: Session, *, face_ids: Sequence[str]) -> list[BlockedFace]:
+    """Those of some faces that were not let through again, in the same order."""
+    rows = session.scalars(select(BlockedFace).where(BlockedFace.id.in_(face_ids)))
+    found = {face.id: face for face in rows}
+    return [found[face_id] for face_id in face_ids if face_id in found]
+
+
 def is_any_blocked(session: Session) -> bool:
     """Whether the list has a face, for whatever embedder."""
     return session.scalar(select(BlockedFace.id).limit(1)) is not None

@@ -171,6 +171,31 @@ def test_a_face_is_blocked_by_its_picture_for_every_embedder_here(
     assert admin.post(PICTURES, **form(black(), reason="x")).json["code"] == "no_face_found"
 
 
+@pytest.mark.usefixtures("with_weights")
+def test_the_same_picture_under_the_same_key_is_looked_at_and_blocked_once(
+    app, kit, admin, portrait
+):
+    headers = {"Idempotency-Key": "picture-1"}
+
+    def send(picture, **fields):
+        return admin.post(PICTURES, **form(picture, **fields), headers=headers)
+
+    first = send(portrait, reason="asked for")
+    assert first.status_code == 201, first.text
+    # Nobody could look at it again: there are no weights any more.
+    app.extensions[EXTENSION] = kit
+    again = send(portrait, reason="asked for")
+    assert (again.status_code, again.json) == (201, first.json)
+    listed = admin.get("/v1/admin/blocked-faces").json["data"]
+    assert len(listed) == len(first.json["data"])
+    for changed in (send(black(), reason="asked for"), send(portrait, reason="another")):
+        assert_problem(changed, status=409, code="idempotency_mismatch")
+    gone = listed[0]["id"]
+    admin.send("DELETE", f"/v1/admin/blocked-faces/{gone}")
+    left = [face for face in first.json["data"] if face["id"] != gone]
+    assert send(portrait, reason="asked for").json["data"] == left
+
+
 def black() -> bytes:
     return cv2.imencode(".png", np.zeros((200, 200, 3), dtype=np.uint8))[1].tobytes()
 
