@@ -62,7 +62,7 @@ def never_fits(session: Session, *, engine: str, need_bytes: int) -> Failed | No
             "code": "disk_budget_too_small",
             "retryable": False,
             "detail": f"The result needs about {need_bytes} bytes of disk and no worker may use "
-            f"more than {largest}. Send a shorter or smaller video, or ask the operator to raise "
-            "PIXELMETER_WORK_DISK_BYTES.",
+            f"more than {largest}. Send a shorter or smaller video, ask for a lower quality, or "
+            "ask the operator to raise PIXELMETER_WORK_DISK_BYTES.",
         }
     )

@@ -105,7 +105,7 @@ def encoder_of(index: VideoIndex, encoding: Encoding) -> str:
     if output_container(index, encoding.container) == WEBM:
         return VP9
     fits = index.width in _NVENC_WIDTHS and index.height in _NVENC_HEIGHTS
-    return encoding.encoder if fits and _pixel_format(index) == "yuv420p" else X264
+    return encoding.encoder if fits and pixel_format(index) == "yuv420p" else X264
 
 
 def _encoder_options(index: VideoIndex, encoding: Encoding) -> dict[str, str | int]:
@@ -131,10 +131,10 @@ def _filters(index: VideoIndex) -> str:
     full = "pc" if colour.range == "pc" else "tv"
     matrix = _MATRICES.get(colour.matrix, "smpte170m")
     scale = f"scale=out_color_matrix={matrix}:out_range={full}:flags={_SCALER}"
-    return f"format={_SCALED_FROM},{scale},format={_pixel_format(index)},{tags}"
+    return f"format={_SCALED_FROM},{scale},format={pixel_format(index)},{tags}"
 
 
-def _pixel_format(index: VideoIndex) -> str:
+def pixel_format(index: VideoIndex) -> str:
     """Return the source's subsampling where its size allows it.
 
     A size that is odd in either direction is stored without, since H.264 cannot halve it.

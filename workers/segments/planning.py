@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from app.jobs.segment_record import PlannedSegment
 from engines.spec import Segment
 
-# A result rarely takes more: twelve times what good quality takes of an ordinary scene.
-BYTES_PER_PIXEL = 0.15
 _OVERLAPS = 4  # a segment is at least so many times as long as what it computes in vain
 _LEAST_BYTES = 1024 * 1024  # tables, headers
 
@@ -36,7 +34,7 @@ def wanted_segments(
 
 
 def planned(
-    segments: Sequence[Segment], *, content: str, ms_per_frame: float, size: tuple[int, int]
+    segments: Sequence[Segment], *, content: str, ms_per_frame: float, frame_bytes: float
 ) -> list[PlannedSegment]:
     """Segments as they are written.
 
@@ -44,7 +42,7 @@ def planned(
         segments: of one plan.
         content: a digest of everything that the results depend on.
         ms_per_frame: estimated compute time.
-        size: of a frame, pixels.
+        frame_bytes: disk that the result of one may take.
     """
     return [
         PlannedSegment(
@@ -55,12 +53,12 @@ def planned(
             end_pts=each.end_pts,
             object_name=f"{each.number}-{content[:16]}",
             estimated_ms=max(1, round(each.frames * ms_per_frame)),
-            work_bytes=work_bytes(each.frames, size),
+            work_bytes=work_bytes(each.frames, frame_bytes),
         )
         for each in segments
     ]
 
 
-def work_bytes(frames: int, size: tuple[int, int]) -> int:
+def work_bytes(frames: int, frame_bytes: float) -> int:
     """Disk that a run over so many frames may need for its result, bytes."""
-    return _LEAST_BYTES + round(frames * size[0] * size[1] * BYTES_PER_PIXEL)
+    return _LEAST_BYTES + round(frames * frame_bytes)

@@ -14,6 +14,7 @@ from app.jobs.segment_record import PlannedSegment
 from app.jobs.segments import cut
 from app.jobs.states import JobStatus
 from engines.errors import EngineError
+from engines.media.footprint import bytes_per_frame, quality_of
 from engines.media.index import index_video
 from engines.media.segments import plan_segments
 from engines.spec import InputMedia, MediaInfo, MediaKind, RunItem, SegmentedEngine
@@ -87,7 +88,7 @@ def _plan(
         segments,
         content=attempt.cache_key,
         ms_per_frame=known.ms_per_frame,
-        size=(info.width, info.height),
+        frame_bytes=bytes_per_frame(index, quality_of(item.params)),
     )
 
 
