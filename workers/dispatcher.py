@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.db import open_engine, session_factory
-from app.files.links import IN_EVENTS, link_signer
+from app.files.links import link_signer
 from app.jobs.lifecycle import expire_due, rescue_expired_leases
 from app.jobs.segments import end_stopped, rescue_expired
 from app.secret_box import open_secret_box
@@ -117,8 +117,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     engine = open_engine(database_url, pool_size=2, pre_ping=False, relaxed_commit=True)
     broker = CeleryBroker(settings)
     box = open_secret_box(secret_key=settings.secret_key, home=settings.home)
-    links = link_signer(base_url=settings.base_url, box=box, lifetime=IN_EVENTS)
-    progress = ProgressNews(links)
+    progress = ProgressNews(link_signer(base_url=settings.base_url, box=box))
     dispatcher = Dispatcher(session_factory(engine), broker, progress)
     is_away = False
     while not stop.is_set():

@@ -17,7 +17,7 @@ from app.catalog.shelf import CardShelf
 from app.db import open_engine, session_factory
 from app.engine_room import open_engines, runner_opener
 from app.files.intake import IntakeDesk
-from app.files.links import IN_EVENTS, LinkSigner, link_signer
+from app.files.links import LinkSigner, link_signer
 from app.outbound import OutboundPolicy
 from app.secret_box import SecretBox, open_secret_box
 from app.settings import Settings, load_settings
@@ -144,8 +144,8 @@ class Services:
 
     @cached_property
     def links(self) -> LinkSigner:
-        """Signs the links inside webhook snapshots, which are read days later too."""
-        return link_signer(base_url=self.settings.base_url, box=self.box, lifetime=IN_EVENTS)
+        """Signs the links inside webhook snapshots."""
+        return link_signer(base_url=self.settings.base_url, box=self.box)
 
     @cached_property
     def outbound(self) -> OutboundPolicy:

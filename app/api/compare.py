@@ -99,9 +99,7 @@ def _facts(
     job: JobRow, found: Comparison, before: File | None, *, links: LinkSigner
 ) -> dict[str, Any]:
     def address(file_id: str) -> str:
-        url = links.content_url(
-            file_id=file_id, tenant_id=job["tenant_id"], now=utc_now(), kept_until=None
-        )
+        url = links.content_url(file_id=file_id, tenant_id=job["tenant_id"], now=utc_now())
         return url.removeprefix(links.base_url)  # of the same origin, whatever it is called
 
     shown = found.before_id if before is not None and found.can_show(before.media_type) else None

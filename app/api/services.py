@@ -28,7 +28,7 @@ from app.balance_cache import BalanceCache
 from app.catalog.service import Catalog
 from app.catalog.shelf import CardShelf
 from app.files.intake import IntakeDesk
-from app.files.links import IN_ANSWERS, LinkSigner, link_signer
+from app.files.links import LinkSigner, link_signer
 from app.files.prober import Prober
 from app.jobs.bell import JobBell
 from app.outbound import OutboundPolicy
@@ -122,7 +122,7 @@ def install_services(app: Flask, settings: Settings) -> Services:
         database=database,
         storage=storage,
         box=box,
-        links=link_signer(base_url=settings.base_url, box=box, lifetime=IN_ANSWERS),
+        links=link_signer(base_url=settings.base_url, box=box),
         catalog=Catalog(registry, CardShelf()),
         prober=prober,
         desk=IntakeDesk(

@@ -96,16 +96,14 @@ def _manifest(batch: Batch, *, links: LinkSigner, now: datetime) -> dict[str, An
     kept = batch.manifest
     if kept is None:
         return None
-    until = datetime.fromisoformat(kept["expires_at"])
+    is_gone = datetime.fromisoformat(kept["expires_at"]) <= now
     signed = {
         kind: {
             **{name: kept[kind][name] for name in ("bytes", "sha256", "signature")},
             "file": kept[kind]["id"],
             "url": None
-            if until <= now
-            else links.content_url(
-                file_id=kept[kind]["id"], tenant_id=batch.tenant_id, now=now, kept_until=until
-            ),
+            if is_gone
+            else links.content_url(file_id=kept[kind]["id"], tenant_id=batch.tenant_id, now=now),
         }
         for kind in MANIFEST_KINDS
     }

@@ -1,8 +1,7 @@
-"""Addresses that open one file for a time without a key. Pure.
+"""Addresses that open one file for a short time without a key. Pure.
 
 The signature covers method, path, tenant and expiry, so none of them can be changed; the tenant is
-not in the address. How long a link lives depends on where it stands: an answer is read at once, an
-event when its receiver is there. A deleted file stays deleted: its row is asked for each time.
+not in the address. A deleted file stays deleted: the link is checked first, then the row.
 """
 
 import base64
@@ -13,12 +12,8 @@ from typing import Final
 
 from app.errors import ForbiddenError
 from app.secret_box import SecretBox
-from app.webhooks.schedule import DELIVERED_WITHIN
 
-IN_ANSWERS: Final = timedelta(minutes=15)
-# An event is rendered once and may arrive with the last attempt; then there is a day to act on it.
-IN_EVENTS: Final = DELIVERED_WITHIN + timedelta(days=1)
-LONGEST: Final = max(IN_ANSWERS, IN_EVENTS)
+LINK_LIFETIME: Final = timedelta(minutes=15)
 PURPOSE: Final = "signed file links"
 
 
@@ -53,7 +48,7 @@ def verify(
             code="link_invalid",
         )
     left_s = expires - now.timestamp()
-    if not 0 < left_s <= LONGEST.total_seconds() + 1:
+    if not 0 < left_s <= LINK_LIFETIME.total_seconds() + 1:
         raise ForbiddenError(
             "The link has expired. Read the file or job again for a fresh one.",
             code="link_expired",
@@ -62,27 +57,22 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class LinkSigner:
-    """Makes the links of one place, and checks those of the whole installation."""
+    """Makes and checks the links of one installation."""
 
     base_url: str
     key: bytes
-    lifetime: timedelta
 
-    def content_url(
-        self, *, file_id: str, tenant_id: str, now: datetime, kept_until: datetime | None
-    ) -> str:
-        """An absolute address of a file's content; ends with the file, if that is sooner."""
-        return self._url(content_path(file_id), tenant_id, now, kept_until)
+    def content_url(self, *, file_id: str, tenant_id: str, now: datetime) -> str:
+        """An absolute address of a file's content that works for ``LINK_LIFETIME``."""
+        return self._url(content_path(file_id), tenant_id, now)
 
-    def comparison_url(
-        self, *, job_id: str, tenant_id: str, now: datetime, kept_until: datetime | None
-    ) -> str:
-        """An absolute address of a job's page of before and after; ends with its outputs."""
-        return self._url(comparison_path(job_id), tenant_id, now, kept_until)
+    def comparison_url(self, *, job_id: str, tenant_id: str, now: datetime) -> str:
+        """An absolute address of a job's page of before and after, for ``LINK_LIFETIME``."""
+        return self._url(comparison_path(job_id), tenant_id, now)
 
     def archive_url(self, *, batch_id: str, tenant_id: str, now: datetime) -> str:
-        """An absolute address of a batch's outputs as a ZIP of those that are still kept."""
-        return self._url(archive_path(batch_id), tenant_id, now, None)
+        """An absolute address of a batch's outputs as a ZIP, for ``LINK_LIFETIME``."""
+        return self._url(archive_path(batch_id), tenant_id, now)
 
     def verify_archive(
         self, *, batch_id: str, tenant_id: str, expires: int, signature: str, now: datetime
@@ -98,9 +88,8 @@ class LinkSigner:
             now=now,
         )
 
-    def _url(self, path: str, tenant_id: str, now: datetime, kept_until: datetime | None) -> str:
-        end = now + self.lifetime
-        expires = int((end if kept_until is None else min(end, kept_until)).timestamp())
+    def _url(self, path: str, tenant_id: str, now: datetime) -> str:
+        expires = int((now + LINK_LIFETIME).timestamp())
         signature = sign(
             key=self.key, method="GET", path=path, tenant_id=tenant_id, expires=expires
         )
@@ -157,9 +146,6 @@ def archive_path(batch_id: str) -> str:
     return f"/v1/batches/{batch_id}/outputs.zip"
 
 
-def link_signer(*, base_url: str, box: SecretBox, lifetime: timedelta) -> LinkSigner:
-    """A signer of this installation; every process with the same secret agrees.
-
-    ``lifetime`` is that of the links it makes: ``IN_ANSWERS`` or ``IN_EVENTS``.
-    """
-    return LinkSigner(base_url=base_url, key=box.derive(PURPOSE), lifetime=lifetime)
+def link_signer(*, base_url: str, box: SecretBox) -> LinkSigner:
+    """The signer of this installation; every process with the same secret agrees."""
+    return LinkSigner(base_url=base_url, key=box.derive(PURPOSE))

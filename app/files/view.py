@@ -9,7 +9,7 @@ from app.timestamps import rfc3339
 
 
 def file_view(file: File, *, links: LinkSigner, now: datetime) -> dict[str, Any]:
-    """Render a file with a link to its content."""
+    """Render a file with a link to its content that works for 15 minutes."""
     return {
         "id": file.id,
         "object": "file",
@@ -23,9 +23,7 @@ def file_view(file: File, *, links: LinkSigner, now: datetime) -> dict[str, Any]
         "duration_s": file.duration_s,
         "frames": file.frames,
         "fps": file.fps,
-        "url": links.content_url(
-            file_id=file.id, tenant_id=file.tenant_id, now=now, kept_until=file.expires_at
-        ),
+        "url": links.content_url(file_id=file.id, tenant_id=file.tenant_id, now=now),
         "created_at": rfc3339(file.created_at),
         "expires_at": rfc3339(file.expires_at),
     }

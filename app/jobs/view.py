@@ -13,7 +13,7 @@ from app.timestamps import rfc3339_or_none
 def job_view(
     job: JobRow, *, links: LinkSigner, now: datetime, queue_position: int | None = None
 ) -> dict[str, Any]:
-    """Render a job, with links to its outputs that live as long as ``links`` gives them.
+    """Render a job, with links to its outputs that work for 15 minutes.
 
     ``queue_position`` (1 is next) comes from ``queries.queue_position`` for a single queued job;
     lists leave it null. Outputs past ``expires_at`` have a null ``url``.
@@ -71,9 +71,7 @@ def _segments(job: JobRow) -> dict[str, int] | None:
 def _comparison(job: JobRow, *, links: LinkSigner, now: datetime) -> str | None:
     if comparison_of(job, now=now) is None:
         return None
-    return links.comparison_url(
-        job_id=job["id"], tenant_id=job["tenant_id"], now=now, kept_until=job["expires_at"]
-    )
+    return links.comparison_url(job_id=job["id"], tenant_id=job["tenant_id"], now=now)
 
 
 def output_view(job: JobRow, *, links: LinkSigner, now: datetime) -> dict[str, Any] | None:
@@ -87,12 +85,7 @@ def output_view(job: JobRow, *, links: LinkSigner, now: datetime) -> dict[str, A
             "id": file["id"],
             "url": None
             if gone
-            else links.content_url(
-                file_id=file["id"],
-                tenant_id=job["tenant_id"],
-                now=now,
-                kept_until=job["expires_at"],
-            ),
+            else links.content_url(file_id=file["id"], tenant_id=job["tenant_id"], now=now),
             "name": file["name"],
             "media_type": file["media_type"],
             "bytes": file["bytes"],

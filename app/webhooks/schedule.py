@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final
 
 # The wait before each attempt, in seconds; after the last one the delivery is exhausted.
 _MINUTE = 60
@@ -23,9 +22,6 @@ JITTER = (
     0.2  # each wait is up to 20 % shorter or longer, so that failures do not return as one wave
 )
 MAX_RETRY_AFTER_S = 24 * _HOUR
-# From the first attempt to the last. Only a receiver that asks for it with ``Retry-After``, or a
-# replay by hand, comes later.
-DELIVERED_WITHIN: Final = timedelta(seconds=sum(WAITS_S) * (1 + JITTER))
 
 
 def next_attempt_delay(number: int, *, jitter: float) -> timedelta | None:

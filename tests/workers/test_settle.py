@@ -1,19 +1,14 @@
 """Settlement, its webhooks and their delivery, on a real database with a fake engine."""
 
 import json
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy.orm import Session
 
-from app.files.links import IN_EVENTS
 from app.jobs.states import JobStatus
 from billing.audit import verify
 from engines.errors import InvalidInputError
-from engines.spec import OutputFile
 from tests.workers.miniature import FakeEngine, FakeRegistry, Platform
 from workers import settle
 from workers.run_job import execute
@@ -59,21 +54,6 @@ def test_a_succeeded_job_is_charged_and_told_with_its_usage(platform: Platform) 
     assert event["data"]["usage"]["tokens"] == job["usage"]["tokens"]
     assert event["data"]["metadata"] == {"order": "7"}
     platform.reconcile()
-
-
-def test_the_links_of_an_event_live_until_its_last_delivery_and_a_day_longer(
-    platform: Platform, fake: FakeEngine, tmp_path: Path
-) -> None:
-    result = tmp_path / "result.txt"
-    result.write_text("a result", encoding="utf-8")
-    fake.outputs = (OutputFile(path=result, media_type="text/plain", name="result.txt"),)
-    finished(platform, webhook=HOOK)
-    drain(platform.services)
-    (event,) = events(platform)
-    (file,) = event["data"]["output"]["files"]
-    end = int(parse_qs(urlsplit(file["url"]).query)["exp"][0])
-    left = datetime.fromtimestamp(end, UTC) - datetime.now(UTC)
-    assert IN_EVENTS - timedelta(minutes=1) < left <= IN_EVENTS
 
 
 def test_settling_twice_changes_nothing(platform: Platform) -> None:

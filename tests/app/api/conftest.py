@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.api import create_app
 from app.api.services import EXTENSION, Services
 from app.batches import completion
-from app.files.links import IN_EVENTS
 from app.files.prober import Prober
 from app.secret_box import SecretBox
 from app.settings import Settings, load_settings
@@ -154,8 +153,7 @@ def traces(sessions: sessionmaker[Session], tmp_path: Path) -> Traces:
 @pytest.fixture
 def end(kit: Services, sessions: sessionmaker[Session]) -> Callable[[], int]:
     """End what is over, as the billing worker does."""
-    links = replace(kit.links, lifetime=IN_EVENTS)
-    desk = completion.Desk(kit.storage, links, kit.box)
+    desk = completion.Desk(kit.storage, kit.links, kit.box)
 
     def run() -> int:
         with sessions() as session:

@@ -6,9 +6,6 @@ import json
 import threading
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from apiflask import APIFlask
@@ -16,8 +13,6 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.api.services import Services
-from app.files.links import IN_ANSWERS, IN_EVENTS
-from app.webhooks.schedule import DELIVERED_WITHIN
 from app.webhooks.service import claim_due
 from app.webhooks.signing import sign
 from tests.app.api.batch_calls import (
@@ -111,39 +106,9 @@ def test_the_manifest_is_signed_and_says_what_each_item_came_to(
     (problem,) = told["data"]["problems"]
     assert (problem["index"], problem["code"]) == (2, "unknown_engine")
     assert told["data"]["manifest"]["json"]["sha256"] == done["manifest"]["json"]["sha256"]
-    assert linked(caller, told["data"]["manifest"]["json"]["url"]) == content
     signed_at, told_of = done["manifest"]["signed_at"], done["manifest"]["csv"]
     secret = kit.box.decrypt(due.secret)
     assert told_of["signature"] == sign(secret, made["id"], signed_at, told_of["sha256"])
-
-
-def test_links_of_the_callback_live_as_long_as_it_may_be_delivered(
-    caller: Caller,
-    file_id: str,
-    kit: Services,
-    sessions: sessionmaker[Session],
-    end: Callable[[], int],
-) -> None:
-    made = caller.post(PATH, json=body(file_id, items=1, webhook=HOOK)).json
-    run_and_settle(sessions, jobs_of(caller, made["id"])[0])
-    assert end() == 1
-    with sessions.begin() as session:
-        (due,) = claim_due(session, limit=10, claim_s=1)
-    told, shown = json.loads(due.body)["data"], caller.get(f"{PATH}/{made['id']}").json
-
-    def left(url: str) -> timedelta:
-        return datetime.fromtimestamp(
-            int(parse_qs(urlsplit(url).query)["exp"][0]), UTC
-        ) - datetime.now(UTC)
-
-    for batch, lifetime in ((told, IN_EVENTS), (shown, IN_ANSWERS)):
-        manifest = batch["manifest"]
-        for url in (manifest["json"]["url"], manifest["csv"]["url"], batch["links"]["outputs"]):
-            assert lifetime - timedelta(minutes=1) < left(url) <= lifetime
-    then = datetime.now(UTC) - DELIVERED_WITHIN
-    links = replace(kit.links, lifetime=IN_EVENTS)
-    late = links.archive_url(batch_id=made["id"], tenant_id=caller.tenant_id, now=then)
-    assert zipfile.is_zipfile(io.BytesIO(linked(caller, late)))
 
 
 def test_many_items_are_cheaper_and_each_quote_shows_the_discount(

@@ -1,17 +1,13 @@
 """The page of before and after: who may open it, what it shows, what may run on it."""
 
 import re
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
 
-from app.files.links import IN_ANSWERS, IN_EVENTS
 from app.jobs.lifecycle import advance, claim, finish
 from app.jobs.states import JobStatus
-from app.webhooks.schedule import DELIVERED_WITHIN
 from tests.app.api.callers import assert_problem
 from tests.app.jobs.shop import usage_report
 
@@ -116,23 +112,6 @@ def test_another_signature_another_job_and_another_path_are_refused(coloured, cl
     assert_problem(client.get(first.split("?")[0]), status=403, code="link_invalid")
     unknown = "/v1/jobs/job_unknown/compare?" + first.split("?")[1]
     assert_problem(client.get(unknown), status=403, code="link_invalid")
-
-
-def test_an_event_still_opens_the_page_days_later_with_fresh_links_in_it(
-    coloured, client, kit, caller
-):
-    then = datetime.now(UTC) - DELIVERED_WITHIN
-    url = replace(kit.links, lifetime=IN_EVENTS).comparison_url(
-        job_id=coloured()["id"],
-        tenant_id=caller.tenant_id,
-        now=then,
-        kept_until=then + timedelta(days=7),
-    )
-    page = client.get(path_of(url))
-    assert page.status_code == 200
-    ends = [int(end) for end in re.findall(r"exp=(\d+)", page.text)]
-    assert ends
-    assert max(ends) <= (datetime.now(UTC) + IN_ANSWERS).timestamp()
 
 
 def test_a_picture_that_is_gone_leaves_the_result_alone(coloured, caller, client, sessions):

@@ -1,7 +1,5 @@
 import hashlib
 import io
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,8 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.api.services import Services
-from app.files.links import IN_ANSWERS, IN_EVENTS, content_path, sign
-from app.webhooks.schedule import DELIVERED_WITHIN
 from tests.app.api.callers import Caller, Traces, assert_problem
 
 
@@ -103,6 +99,8 @@ def test_an_edited_link_opens_nothing(
 def test_a_link_ends_with_its_time(
     caller: Caller, client: FlaskClient, kit: Services, file_id: str
 ) -> None:
+    from app.files.links import content_path, sign
+
     path = content_path(file_id)
     key = kit.links.key
     signature = sign(
@@ -112,37 +110,13 @@ def test_a_link_ends_with_its_time(
     assert_problem(answer, status=403, code="link_expired")
 
 
-def _made_earlier(
-    kit: Services, caller: Caller, file_id: str, lifetime: timedelta, age: timedelta
-) -> str:
-    """A link as it was given out ``age`` ago."""
-    links, then = replace(kit.links, lifetime=lifetime), datetime.now(UTC) - age
-    url = links.content_url(
-        file_id=file_id, tenant_id=caller.tenant_id, now=then, kept_until=then + timedelta(days=7)
-    )
-    return url.removeprefix(kit.links.base_url)
-
-
-def test_a_link_of_an_event_opens_days_later_and_one_of_an_answer_does_not(
-    caller: Caller, client: FlaskClient, kit: Services, file_id: str, photo: bytes
+def test_a_link_to_a_deleted_file_opens_nothing(
+    caller: Caller, client: FlaskClient, file_id: str, sessions: sessionmaker[Session]
 ) -> None:
-    told = _made_earlier(kit, caller, file_id, IN_EVENTS, DELIVERED_WITHIN)
-    with client.get(told) as answer:
-        assert (answer.status_code, answer.data) == (200, photo)
-    shown = _made_earlier(kit, caller, file_id, IN_ANSWERS, timedelta(minutes=16))
-    assert_problem(client.get(shown), status=403, code="link_expired")
-
-
-@pytest.mark.parametrize(
-    "gone", ["DELETE FROM file", "UPDATE file SET expires_at = clock_timestamp()"]
-)
-def test_a_link_to_a_file_that_is_gone_opens_nothing_however_long_it_lives(
-    caller: Caller, kit: Services, file_id: str, sessions: sessionmaker[Session], gone: str
-) -> None:
-    link = _made_earlier(kit, caller, file_id, IN_EVENTS, timedelta())
+    link = link_of(caller, file_id)
     with sessions.begin() as session:
-        session.execute(text(gone))
-    assert_problem(caller.client.get(link), status=403, code="link_invalid")
+        session.execute(text("DELETE FROM file"))
+    assert_problem(client.get(link), status=403, code="link_invalid")
 
 
 @pytest.mark.parametrize(

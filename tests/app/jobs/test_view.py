@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.files.links import IN_ANSWERS, LinkSigner, link_signer
+from app.files.links import LinkSigner, link_signer
 from app.jobs.record import JobRow
 from app.jobs.states import JobStatus
 from app.jobs.view import job_view
@@ -20,8 +20,7 @@ FIELDS = [
 
 @pytest.fixture
 def links() -> LinkSigner:
-    box = SecretBox("a secret of enough length")
-    return link_signer(base_url="https://api.example", box=box, lifetime=IN_ANSWERS)
+    return link_signer(base_url="https://api.example", box=SecretBox("a secret of enough length"))
 
 
 def test_a_fresh_job_has_every_field_of_the_public_page(shop: Shop, links: LinkSigner) -> None:
