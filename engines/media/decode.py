@@ -191,6 +191,7 @@ def _arguments(
         noautoscale=None,
         avioflags="direct",  # a picture is written as it is, not copied in pieces first
         **{
+            "threads:v": 1,  # raw frames are only copied: handing them to threads costs more
             "stats_enc_post:v": f"pipe:{told}",
             "stats_enc_post_fmt:v": "{pts} {tb} {size}",
         },

@@ -26,6 +26,7 @@ _SHARES = {
     "fcc": (0.30, 0.11),
     "smpte240m": (0.212, 0.087),
 }
+_TWICE = 0x0101  # times a byte: the same byte twice
 _MIDDLE = 128  # of U and V: no colour
 
 
@@ -58,10 +59,13 @@ class Conversion:
         height, width = planes.shape[0] * 2 // 3, planes.shape[1]
         halves = planes[height:].reshape(2, height // 2, width // 2)
         colour = self._scratch("colour", (2, height, width))
-        for half, full in zip(halves, colour, strict=True):
-            cv2.resize(half, (width, height), full, interpolation=cv2.INTER_NEAREST)
-        together = cv2.merge([planes[:height], *colour])
-        return np.asarray(cv2.transform(together, self._to_bgr, together), np.uint8)
+        pairs = np.multiply(halves, _TWICE, dtype=np.uint16)
+        rows = colour.view(np.uint16).reshape(2, height // 2, 2, width // 2)
+        rows[:, :, 0], rows[:, :, 1] = pairs, pairs
+        together = self._scratch("together", (height, width, 3))
+        cv2.merge([planes[:height], *colour], together)
+        # Not in place: OpenCV would copy all of it first.
+        return np.asarray(cv2.transform(together, self._to_bgr), np.uint8)
 
     def planes(self, pixels: Pixels) -> Planes:
         """Return a picture of even sides in planes."""

