@@ -189,7 +189,6 @@ def _arguments(
         fps_mode="passthrough",
         enc_time_base="demux",
         noautoscale=None,
-        avioflags="direct",  # a picture is written as it is, not copied in pieces first
         **{
             "threads:v": 1,  # raw frames are only copied: handing them to threads costs more
             "stats_enc_post:v": f"pipe:{told}",
