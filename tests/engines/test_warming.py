@@ -47,8 +47,8 @@ def test_a_warm_model_was_run_once_per_network_and_never_gives_way(tmp_path):
     assert opener.shapes == [(4, 3, 640, 640)] * 2  # of all threads, and the lanes' first
     other = registry.add("yolov8m", write_one_box(tmp_path / "b.onnx", class_id=1), licence="MIT")
     sessions.lanes(registry.weights_path(other))
-    assert warm(registry, "detect", model).ms < warmed.ms  # nothing was loaded again
-    assert {network.loads for network in sessions._networks if network.is_pinned} == {1}
+    assert warm(registry, "detect", model).networks == 1
+    assert {network.loads for network in sessions._networks if network.is_pinned} == {1}  # once
 
 
 def test_a_built_in_model_has_nothing_to_warm(tmp_path):
