@@ -5,9 +5,11 @@ and their join, with an engine that looks at every pixel; each in a fresh child 
 of processes and whose folder are sampled. One JSON line and one line to read come out.
 
     python tests/bench/bench_video_memory.py [--size 1280x720] [--rate 25] [--lengths 10,60]
-        [--parts 8] [--batch 8] [--json FILE]
+        [--part-seconds 5] [--batch 8] [--json FILE]
 
-``make bench-video-long`` takes 1920x1080 and 10 s, 60 s and 10 min.
+Parts are equally long whatever the clip is: in one of a second an encoder never fills its
+lookahead, and needs less than in any real one. ``make bench-video-long`` takes 1920x1080 and 10 s,
+60 s and 10 min.
 """
 
 import argparse
@@ -48,7 +50,7 @@ class Peaks:
 def main() -> int:
     arguments = _parse()
     if arguments.run:
-        return _run_one(arguments.run, arguments.batch, arguments.parts)
+        return _run_one(arguments.run, arguments.batch, arguments.part_seconds)
     with tempfile.TemporaryDirectory(prefix="bench-video-") as folder:
         report = measure(Path(folder), arguments)
     line = json.dumps(report)
@@ -71,7 +73,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=25)
     parser.add_argument("--lengths", default="10,60", help="seconds, shortest first")
     parser.add_argument("--batch", type=int, default=8, help="frames per call of the engine")
-    parser.add_argument("--parts", type=int, default=8, help="of the way in parts")
+    parser.add_argument("--part-seconds", type=int, default=5, help="length of a part")
     parser.add_argument("--json", type=Path, help="write the JSON line here too")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -83,8 +85,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     for seconds in (int(each) for each in arguments.lengths.split(",")):
         path = folder / f"{seconds}.mp4"
         clip = video_ways.generate(path, size=arguments.size, rate=arguments.rate, seconds=seconds)
-        for way, parts in (("whole", 1), ("parts", arguments.parts)):
-            peaks = _sampled(clip, folder / f"{way}-{seconds}", arguments.batch, parts)
+        for way, part_s in (("whole", 0), ("parts", arguments.part_seconds)):
+            peaks = _sampled(clip, folder / f"{way}-{seconds}", arguments.batch, part_s)
             row = {
                 "seconds": seconds,
                 "memory_mib": round(peaks.memory / 2**20, 1),
@@ -99,10 +101,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     return {"bench": "video_memory", "size": arguments.size, **found, **growth}
 
 
-def _sampled(clip: Path, folder: Path, batch: int, parts: int) -> Peaks:
-    """Run one clip in a child and watch it."""
+def _sampled(clip: Path, folder: Path, batch: int, part_s: int) -> Peaks:
+    """Run one clip in a child and watch it; parts of 0 s: as a whole."""
     folder.mkdir()
-    options = ["--run", str(clip), "--batch", str(batch), "--parts", str(parts)]
+    options = ["--run", str(clip), "--batch", str(batch), "--part-seconds", str(part_s)]
     command = [sys.executable, __file__, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder) as child:
         sampler = _Sampler(child.pid, folder)
@@ -152,14 +154,15 @@ def _resident(process: psutil.Process, *, parent: str | None = None) -> int:
         return 0
 
 
-def _run_one(clip: Path, batch: int, parts: int) -> int:
+def _run_one(clip: Path, batch: int, part_s: int) -> int:
     """Be the child: transform one clip into the folder it was started in."""
     index, context, result = index_video(clip), video_ways.Nobody(), Path("result.mp4")
-    if parts == 1:
+    if part_s == 0:
         video_ways.ours(clip, result, process=video_ways.looked_at, batch=batch)
         return 0
     paths = []
-    for segment in plan_segments(index, frames_per_segment=-(-index.frames // parts)):
+    per_part = round(part_s * index.frames / index.duration_s)
+    for segment in plan_segments(index, frames_per_segment=per_part):
         paths.append(Path(f"part{segment.number}.mp4"))
         transform_video(
             clip,
