@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, Literal, cast
 from apiflask import APIBlueprint, EmptySchema
 from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 
 from app.api.auth import admins_only, current_operator, current_principal
@@ -18,7 +19,7 @@ from app.api.replies import ListQuery, moment, page, reply
 from app.api.schemas import Document, Listing
 from app.api.services import Services, services, utc_now
 from app.api.validation import validated
-from app.errors import InvalidRequestError
+from app.errors import InvalidRequestError, NotFoundError
 from app.faces.blocklist import (
     LENGTHS,
     MODEL_LENGTH_MAX,
@@ -111,19 +112,19 @@ def add(wanted: BlockRequest) -> Response:
     key = requested(request.get_json())
     with kit.unit_of_work() as session:
         known = earlier_resource(session, owner=owner, idempotency=key)
-        face = None if known is None else session.get(BlockedFace, known)
-        if face is None:
-            face = block(
-                session,
-                kit.box,
-                model=wanted.model,
-                vector=wanted.vector,
-                reason=wanted.reason,
-                threshold=wanted.threshold,
-                actor=current_operator(),
-                now=utc_now(),
-            )
-            bind(session, owner=owner, idempotency=key, resource_id=face.id)
+        if known is not None:
+            return reply(_view(_still_blocked(session, known)), 201)
+        face = block(
+            session,
+            kit.box,
+            model=wanted.model,
+            vector=wanted.vector,
+            reason=wanted.reason,
+            threshold=wanted.threshold,
+            actor=current_operator(),
+            now=utc_now(),
+        )
+        bind(session, owner=owner, idempotency=key, resource_id=face.id)
         document = _view(face)
     return reply(document, 201)
 
@@ -183,6 +184,18 @@ def add_picture() -> Response:
         ids = " ".join(face.id for face in made)
         bind(session, owner=owner, idempotency=key, resource_id=ids)
         return _together(made)
+
+
+def _still_blocked(session: Session, face_id: str) -> BlockedFace:
+    """What a key blocked before; a repeat does not block again who was let through since."""
+    face = session.get(BlockedFace, face_id)
+    if face is None:
+        detail = (
+            "The face that this Idempotency-Key blocked was let through again. "
+            "Use another key to block it once more."
+        )
+        raise NotFoundError(detail, code="face_not_found")
+    return face
 
 
 def _seen(kit: Services, part: FileStorage) -> dict[str, list[float]]:

@@ -95,6 +95,16 @@ def test_the_same_request_twice_blocks_one_face(admin):
     assert len(admin.get("/v1/admin/blocked-faces").json["data"]) == 1
 
 
+def test_a_repeat_does_not_block_again_who_was_let_through_since(admin):
+    headers = {"Idempotency-Key": "block-1"}
+    made = admin.send("POST", "/v1/admin/blocked-faces", json=FACE, headers=headers)
+    admin.send("DELETE", f"/v1/admin/blocked-faces/{made.json['id']}")
+    again = admin.send("POST", "/v1/admin/blocked-faces", json=FACE, headers=headers)
+    assert_problem(again, status=404, code="face_not_found")
+    assert "another key" in again.json["detail"]
+    assert admin.get("/v1/admin/blocked-faces").json["data"] == []
+
+
 def test_tenants_neither_see_nor_change_the_blocklist(caller):
     for method in ("GET", "POST"):
         answer = caller.send(method, "/v1/admin/blocked-faces", json=FACE)
