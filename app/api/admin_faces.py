@@ -113,7 +113,7 @@ def add(wanted: BlockRequest) -> Response:
     with kit.unit_of_work() as session:
         known = earlier_resource(session, owner=owner, idempotency=key)
         if known is not None:
-            return reply(_view(_still_blocked(session, known)), 201)
+            return reply(_view(_blocked_before(session, known)), 201)
         face = block(
             session,
             kit.box,
@@ -186,7 +186,7 @@ def add_picture() -> Response:
         return _together(made)
 
 
-def _still_blocked(session: Session, face_id: str) -> BlockedFace:
+def _blocked_before(session: Session, face_id: str) -> BlockedFace:
     """What a key blocked before; a repeat does not block again who was let through since."""
     face = session.get(BlockedFace, face_id)
     if face is None:

@@ -133,7 +133,6 @@ def transform_video(
     chosen = encoding or Encoding()
     container = MP4 if segment else output_container(index, chosen.container)
     frames = segment.frames if segment else index.frames
-    give_back_freed()  # what the threads of the video before kept: 64 parts took a third more
     try:
         with ExitStack() as stack:
             span = _span(index, segment, lead_in)
@@ -190,6 +189,7 @@ def _drive(
     """Hand all frames to ``handle`` while a thread decodes ahead; return how many there were."""
     ahead = max(1, min(batch, int(_BATCH_BYTES / (index.width * index.height * _FRAME_BYTES))))
     done = 0
+    give_back_freed()  # what the threads of the video before kept: 64 parts took a third more
     with Feed(decoder, ahead) as feed:
         while frames := feed.take(context):
             context.checkpoint()

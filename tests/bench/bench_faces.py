@@ -13,8 +13,8 @@ aim. Two threads, frames decoded and in memory, nothing encoded, medians of roun
 * loop: the same steps one after the other, with the insightface package's own classes and paste
   where `make bench-peers` was run, else a loop in its manner (`face_loop.py` says which it was);
 * many: the engine with `faces` many: nobody is told from anybody, so nothing is embedded;
-* mapping: the engine with one source for each person, told by the frame that shows all best. What
-  the persons' heads turn into beyond recognising is not replaced.
+* mapping: the engine with one source for each person, told by the frame that shows all best. Who
+  turned away before being recognised is not replaced.
 
 The engine follows faces: it looks at every frame only where they do not go straight on, and embeds
 only where their places do not tell them.

@@ -25,12 +25,11 @@ from billing.errors import (
 from billing.grants import issue
 from billing.holds import place
 from billing.leases import give_back
-from billing.rates import Work
 from billing.refunds import give_back as refund
 from billing.settlement import settle_many
-from billing.usage import UsageRecord, accept, unsettled
+from billing.usage import accept, unsettled
 from tests.billing.ledger_model import ModelGrant, ModelHold, ModelWallet
-from tests.billing.till import LATER, NOW
+from tests.billing.till import LATER, NOW, detected
 
 UNIT = 1_000_000
 LIMIT = 25 * UNIT
@@ -138,19 +137,12 @@ class Clerk:
         self.end(wallet, hold, hold.price // UNIT)
 
     def end(self, wallet: ModelWallet, hold: ModelHold, images: int) -> None:
-        record = UsageRecord(
-            job=hold.job,
+        record = detected(
+            hold.job,
             tenant=wallet.tenant,
-            attempt=1,
             outcome=hold.outcome,
-            engine="detect",
-            model="builtin@1",
-            device="cpu",
-            work=Work({"images": images}, {"media": "image"}),
-            gpu_us=10,
-            wall_us=20,
-            card_id="flat@1",
-            quoted=MicroTokens(hold.amount),
+            images=images,
+            quoted=hold.amount,
         )
         assert accept(self.session, record)
         assert not accept(self.session, record)

@@ -31,13 +31,12 @@ from billing.cards import publish_catalogue
 from billing.grants import issue
 from billing.holds import place
 from billing.ledger import Spender
-from billing.rates import Work
 from billing.reconcile import check
 from billing.settlement import settle
-from billing.usage import UsageRecord, accept
+from billing.usage import accept
 from billing.wallets import open_wallet
 from billing.windows import Period, window_of
-from tests.billing.till import LATER
+from tests.billing.till import LATER, detected
 
 UNIT = 1_000_000
 # Two hours before the night in which Havana has midnight twice, and at the end of a month.
@@ -204,19 +203,12 @@ class Caps(RuleBasedStateMachine):
         spent = running[which % len(running)]
         accept(
             self.session,
-            UsageRecord(
-                job=spent.job,
+            detected(
+                spent.job,
                 tenant=self.tenant,
-                attempt=1,
                 outcome="succeeded" if images else "failed",
-                engine="detect",
-                model="builtin@1",
-                device="cpu",
-                work=Work({"images": images}, {"media": "image"}),
-                gpu_us=10,
-                wall_us=20,
-                card_id="flat@1",
-                quoted=MicroTokens(spent.amount),
+                images=images,
+                quoted=spent.amount,
             ),
         )
         settled = settle(self.session, job=spent.job, now=self.now)

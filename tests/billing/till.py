@@ -15,6 +15,24 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = datetime(2126, 1, 1, tzinfo=UTC)  # when holds end that nobody closes
 
 
+def detected(job: str, *, tenant: str, outcome: str, images: int, quoted: int) -> UsageRecord:
+    """What a worker reports of a detection on the card ``flat@1``; ``quoted`` in micro-tokens."""
+    return UsageRecord(
+        job=job,
+        tenant=tenant,
+        attempt=1,
+        outcome=outcome,
+        engine="detect",
+        model="builtin@1",
+        device="cpu",
+        work=Work({"images": images}, {"media": "image"}),
+        gpu_us=10,
+        wall_us=20,
+        card_id="flat@1",
+        quoted=MicroTokens(quoted),
+    )
+
+
 class Till:
     """Money in a test's hands: amounts are tokens, times are days after ``NOW``."""
 
